@@ -1,0 +1,183 @@
+"""The analog hardware: tiles, how weights are mapped, the device, the converters, the compensation.
+
+Conductances are in uS and times in s. ``bits: null`` is an ideal converter. The four kinds of noise are
+different things: ``programming_noise`` (once per chip), ``read_noise`` (1/f, per read time),
+``output_noise`` (per product) and, in training only, ``weight_noise``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Scale = Annotated[float, Field(ge=0, le=100)]
+Bits = Annotated[int, Field(ge=2, le=16)]
+
+
+class Model(BaseModel):
+    """Base of every configuration model: frozen, unknown keys refused, numbers finite."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class TileSize(Model):
+    """Size of one crossbar in unit cells."""
+
+    rows: Annotated[int, Field(ge=1, le=65536, description="inputs of one tile")] = 512
+    cols: Annotated[int, Field(ge=1, le=65536, description="outputs of one tile")] = 512
+
+
+class NoClip(Model):
+    """Weights are mapped as they are."""
+
+    kind: Literal["none"] = "none"
+
+
+class LayerGaussianClip(Model):
+    """Clip the weights of a layer at ``sigma`` standard deviations of that layer."""
+
+    kind: Literal["layer_gaussian"] = "layer_gaussian"
+    sigma: Annotated[float, Field(gt=0, le=100)] = 3.0
+
+
+class FixedClip(Model):
+    """Clip all weights at an absolute value."""
+
+    kind: Literal["fixed"] = "fixed"
+    value: Annotated[float, Field(gt=0)]
+
+
+Clip = Annotated[NoClip | LayerGaussianClip | FixedClip, Field(discriminator="kind")]
+
+
+class Mapping(Model):
+    """How a weight matrix becomes conductances."""
+
+    clip: Clip = LayerGaussianClip()
+    scale: Annotated[
+        Literal["column", "tile"], Field(description="one digital scale per column or per tile")
+    ] = "column"
+    digital: Annotated[
+        tuple[str, ...], Field(description="layers to keep digital, as shell patterns of module names")
+    ] = ()
+
+
+class IdealDevice(Model):
+    """A device that holds what was written: no programming noise, drift or read noise."""
+
+    kind: Literal["ideal"] = "ideal"
+    g_max: Annotated[float, Field(gt=0, description="uS")] = 25.0
+    t_0_s: Annotated[float, Field(gt=0, description="s")] = 20.0
+
+
+class PCMDevice(Model):
+    """Phase-change memory after Joshi et al. 2020 and Nandakumar et al. 2019.
+
+    The three scales multiply the measured programming noise, drift exponent and read noise; 1 is the device.
+    """
+
+    kind: Literal["pcm"] = "pcm"
+    g_max: Annotated[float, Field(gt=0, description="uS")] = 25.0
+    programming_noise_scale: Scale = 1.0
+    drift_scale: Scale = 1.0
+    read_noise_scale: Scale = 1.0
+    t_0_s: Annotated[float, Field(gt=0, description="s after programming at which drift starts")] = 20.0
+    t_read_s: Annotated[float, Field(gt=0, description="s, duration of a read")] = 250.0e-9
+
+
+class HermesDevice(Model):
+    """IBM's 64-core HERMES chip: one or two devices per polarity, as measured on the chip."""
+
+    kind: Literal["hermes"] = "hermes"
+    num_devices: Literal[1, 2] = 2
+    programming_noise_scale: Scale = 1.0
+    drift_scale: Scale = 1.0
+    read_noise_scale: Scale = 1.0
+    t_read_s: Annotated[float, Field(gt=0, description="s, duration of a read")] = 512.0e-9
+
+    @property
+    def g_max(self) -> float:
+        """Largest conductance in uS."""
+        return 20.7 if self.num_devices == 2 else 10.35
+
+    @property
+    def t_0_s(self) -> float:
+        """Time after programming at which drift starts, in s."""
+        return 300.0 if self.num_devices == 2 else 200.0
+
+
+Device = Annotated[IdealDevice | PCMDevice | HermesDevice, Field(discriminator="kind")]
+
+
+class DynamicRange(Model):
+    """Input range of each token: its own largest absolute value."""
+
+    kind: Literal["dynamic"] = "dynamic"
+
+
+class StaticRange(Model):
+    """One input range per tile, calibrated on sample inputs: what a chip does.
+
+    ``max`` takes the largest absolute value seen, ``quantile`` that quantile of the absolute values, and
+    ``moving_std`` a running average of ``num_std`` standard deviations.
+    """
+
+    kind: Literal["static"] = "static"
+    method: Literal["max", "quantile", "moving_std"] = "quantile"
+    quantile: Annotated[float, Field(gt=0.5, le=1)] = 0.9995
+    num_std: Annotated[float, Field(gt=0)] = 4.0
+    momentum: Annotated[float, Field(gt=0, le=1)] = 0.1
+    batches: Annotated[int, Field(ge=1, description="calibration batches")] = 16
+
+
+InputRange = Annotated[DynamicRange | StaticRange, Field(discriminator="kind")]
+
+
+class DAC(Model):
+    """Input converter."""
+
+    bits: Bits | None = 8
+    input_range: InputRange = DynamicRange()
+
+
+class ADC(Model):
+    """Output converter; its full scale is in units of (largest weight x largest input) of the tile."""
+
+    bits: Bits | None = 8
+    output_range: Annotated[float, Field(gt=0)] = 12.0
+
+
+class Hardware(Model):
+    """A complete description of the analog hardware."""
+
+    name: str = "pcm"
+    description: str = ""
+    tile: TileSize = TileSize()
+    mapping: Mapping = Mapping()
+    device: Device = PCMDevice()
+    dac: DAC = DAC()
+    adc: ADC = ADC()
+    output_noise: Annotated[
+        float, Field(ge=0, description="standard deviation, in units of (largest weight x largest input)")
+    ] = 0.04
+    drift_compensation: Literal["none", "global", "per_column"] = "global"
+    read_noise_per: Annotated[
+        Literal["time", "mvm"], Field(description="draw read noise once per evaluation time, or per product")
+    ] = "time"
+
+    def digest(self) -> str:
+        """SHA-256 of the physics described; the name and the prose do not count."""
+        content = self.model_dump(mode="json", exclude={"name", "description"})
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+    def mapping_digest(self) -> str:
+        """SHA-256 of what fixes the programmed targets: tile size, mapping and ``g_max``."""
+        content = {
+            "tile": self.tile.model_dump(mode="json"),
+            "mapping": self.mapping.model_dump(mode="json"),
+            "g_max": self.device.g_max,
+        }
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,96 @@
+"""The settings of a whole run: model, hardware, adaptation, evaluation."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from aimc_deploy.config.hardware import Hardware, Model
+from aimc_deploy.config.times import DEFAULT_TIMES, Time
+
+Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
+
+
+class Source(Model):
+    """Where the pretrained checkpoint comes from; no path means the bundled reduced MobileBERT."""
+
+    path: Annotated[str | None, Field(description="hub id or local folder")] = None
+    revision: Annotated[str | None, Field(description="branch, tag or commit on the hub")] = None
+    allow_pickle: Annotated[
+        bool, Field(description="read the tensors of a pytorch_model.bin, in a separate process")
+    ] = False
+
+
+class Lora(Model):
+    """The adapter, in PEFT's terms; every analog layer carries one."""
+
+    r: Annotated[int, Field(ge=1, le=1024)] = 8
+    alpha: Annotated[float, Field(gt=0)] = 32.0
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
+
+
+class Adapt(Model):
+    """How a task is learned on fixed analog weights."""
+
+    method: Literal["lora", "full"] = "lora"
+    hardware_aware: Annotated[
+        bool, Field(description="simulate the hardware in the forward pass of training")
+    ] = True
+    name: Annotated[Name | None, Field(description="adapter name; the task's name if null")] = None
+    lora: Lora = Lora()
+    weight_noise: Annotated[
+        float, Field(ge=0, le=1, description="standard deviation as a share of the tile's largest weight")
+    ] = 0.067
+    epochs: Annotated[float, Field(gt=0, le=1000)] = 3.0
+    batch_size: Annotated[int, Field(ge=1, le=4096)] = 32
+    learning_rate: Annotated[float | None, Field(gt=0, description="null: 2.0e-4 for lora, 5.0e-5 for full")] = (
+        None
+    )
+    warmup_ratio: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    max_grad_norm: Annotated[float, Field(gt=0)] = 1.0
+    train_samples: Annotated[int | None, Field(ge=1, description="use that many samples, drawn by seed")] = (
+        None
+    )
+    checkpoint_steps: Annotated[int, Field(ge=1)] = 200
+
+
+class Gate(Model):
+    """What the lower confidence bound must satisfy, at one time."""
+
+    min_accuracy: Annotated[float | None, Field(ge=0, le=1)] = None
+    max_drop: Annotated[
+        float | None, Field(ge=0, le=1, description="largest loss against the digital model, as a fraction")
+    ] = None
+    at: Annotated[Time | None, Field(description="null: every time")] = None
+
+
+class Evaluate(Model):
+    """Which chips and which times."""
+
+    chips: Annotated[int, Field(ge=1, le=10_000)] = 10
+    times: Annotated[tuple[Time, ...], Field(min_length=1)] = DEFAULT_TIMES
+    batch_size: Annotated[int, Field(ge=1, le=4096)] = 64
+    eval_samples: Annotated[int | None, Field(ge=1)] = None
+    workers: Annotated[int, Field(ge=1, le=256)] = 1
+    adapters: Annotated[tuple[Name, ...], Field(description="none: every adapter of the task")] = ()
+    compensation: Annotated[
+        Literal["none", "global", "per_column"] | None, Field(description="null: as the hardware says")
+    ] = None
+    gate: Gate = Gate()
+
+
+class Run(Model):
+    """Everything a recipe can set."""
+
+    bundle: str = "aimc-bundle"
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    device: Annotated[str, Field(description="torch device, or auto")] = "auto"
+    task: str = "reviews"
+    data_dir: Annotated[str | None, Field(description="folder with the task's files; null: the hub")] = None
+    max_length: Annotated[int, Field(ge=8, le=8192)] = 128
+    source: Source = Source()
+    hardware: Hardware = Hardware()
+    adapt: Adapt = Adapt()
+    evaluate: Evaluate = Evaluate()

@@ -1,0 +1,52 @@
+"""Everything that can go wrong because of what a user gave.
+
+    AimcError                      exit code 2 unless said otherwise
+    ├── ConfigError                unknown key, wrong value, wrong file (path, line, dotted key)
+    ├── ModelError                 a checkpoint that cannot be had, read or mapped
+    ├── DataError                  task data missing or malformed (file, line)
+    ├── ArtifactError              a bundle that is missing, damaged, locked or from another version
+    ├── HardwareError              a hardware description that cannot do what is asked of it
+    ├── TrainingError              training that cannot go on (non-finite loss: step, layer)
+    └── GateFailed                 exit code 3: accuracy below what was asked
+
+Each message says what was given, what is allowed and what to do next. Anything else that is raised is
+a defect of this package and ends with exit code 1.
+"""
+
+from __future__ import annotations
+
+
+class AimcError(Exception):
+    """A mistake a user can mend; ``exit_code`` is what the command line returns for it."""
+
+    exit_code = 2
+
+
+class ConfigError(AimcError):
+    """The configuration is wrong: unknown key, value out of range, unreadable file."""
+
+
+class ModelError(AimcError):
+    """A checkpoint cannot be found, read or mapped."""
+
+
+class DataError(AimcError):
+    """Task data is missing or malformed."""
+
+
+class ArtifactError(AimcError):
+    """A bundle is missing, damaged, locked, or written by an incompatible version."""
+
+
+class HardwareError(AimcError):
+    """The hardware described cannot do what is asked of it."""
+
+
+class TrainingError(AimcError):
+    """Training cannot go on."""
+
+
+class GateFailed(AimcError):
+    """Accuracy is below what was asked for."""
+
+    exit_code = 3

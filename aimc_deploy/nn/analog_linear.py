@@ -1,0 +1,121 @@
+"""A linear layer whose matrix sits on analog tiles."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from aimc_deploy.config.hardware import Hardware
+from aimc_deploy.physics.device import device_model
+from aimc_deploy.physics.random import stream
+from aimc_deploy.tile.grid import Grid, ProgrammedGrid, Segment
+from aimc_deploy.tile.mvm import Periphery, mvm
+
+
+class AnalogLinear(nn.Linear):
+    """``nn.Linear`` computed by tiles; a subclass of it, so that PEFT wraps it like any other.
+
+    ``weight`` holds the meta-weights: what the tiles were asked to hold. It is frozen, and nothing here
+    ever writes to it. The forward pass is one of
+
+    - digital: the plain product with the meta-weights (before :meth:`program`, the default);
+    - simulated: converters and output noise around the meta-weights, with fresh weight noise each pass
+      (:meth:`simulate`, for training);
+    - a chip: one programmed instance at one time (:meth:`program`, then :meth:`drift`).
+
+    Attributes:
+        name: name of the layer in the model; seeds its noise.
+        grid: the mapped tiles.
+        input_ranges: static DAC range of each set of rows, or None for each row's own.
+    """
+
+    def __init__(self, grid: Grid, bias: Tensor | None, name: str, hardware: Hardware) -> None:
+        layout = grid.layout
+        super().__init__(layout.rows, layout.cols, bias=bias is not None, device="meta")
+        self.weight = nn.Parameter(grid.weight(), requires_grad=False)
+        if bias is not None:
+            self.bias = nn.Parameter(bias.detach().clone(), requires_grad=False)
+        self.name = name
+        self.grid = grid
+        self.register_buffer("w_scale", grid.w_scale(), persistent=False)
+        self.input_ranges: list[float] | None = None
+        self.set_hardware(hardware)
+
+    def set_hardware(self, hardware: Hardware) -> None:
+        """Take other converters, noise and compensation; what was programmed is forgotten."""
+        self.hardware = hardware
+        self.periphery = Periphery.of(hardware)
+        self.digital()
+
+    def digital(self) -> None:
+        """Compute the plain product, without any hardware."""
+        self._programmed: ProgrammedGrid | None = None
+        self._segments: list[Segment] | None = None
+        self._noise: torch.Generator | None = None
+        self._weight_noise: float | None = None
+
+    def simulate(self, weight_noise: float) -> None:
+        """Compute as in hardware-aware training; ``weight_noise`` is a share of the tile's largest weight."""
+        self.digital()
+        self._weight_noise = weight_noise
+
+    def program(self, seed: int, chip: int) -> None:
+        """Write the targets into the devices of chip number ``chip``; nothing of an earlier chip stays."""
+        self.digital()
+        model = device_model(self.hardware.device)
+        self._programmed = self.grid.program(model, seed, "chip", chip, self.name)
+
+    def drift(self, t_inference_s: float) -> None:
+        """Move the programmed chip to ``t_inference_s`` seconds after programming.
+
+        Raises:
+            RuntimeError: nothing is programmed.
+        """
+        if self._programmed is None:
+            raise RuntimeError(f"layer '{self.name}' is not programmed: call program(chip) before drift(time)")
+        self._segments = self._programmed.drift(t_inference_s, self.hardware)
+        names = (*self._programmed.names, "output", float(t_inference_s))
+        self._noise = stream(self.weight.device, *names)
+
+    def forward(self, x: Float[Tensor, "*batch rows"]) -> Float[Tensor, "*batch cols"]:
+        if self._segments is not None:
+            y = self._chip(x, self._segments)
+        elif self._weight_noise is not None:
+            y = self._simulated(x, self._weight_noise)
+        else:
+            return nn.functional.linear(x, self.weight, self.bias)
+        return y if self.bias is None else y + self.bias
+
+    def _input_range(self, index: int) -> float | None:
+        return None if self.input_ranges is None else self.input_ranges[index]
+
+    def _chip(self, x: Tensor, segments: list[Segment]) -> Tensor:
+        """Row segments through their own ADCs, summed digitally."""
+        total: Tensor | None = None
+        for index, (rows, segment) in enumerate(zip(self.grid.layout.row_slices, segments, strict=True)):
+            part = mvm(
+                x[..., rows],
+                segment.weight,
+                self.periphery,
+                input_range=self._input_range(index),
+                read_variance=segment.read_variance,
+                generator=self._noise,
+            )
+            part = part * segment.out_scale
+            total = part if total is None else total + part
+        assert total is not None
+        return total
+
+    def _simulated(self, x: Tensor, weight_noise: float) -> Tensor:
+        """The meta-weights with fresh weight noise; torch's own generator, which a trainer saves."""
+        total: Tensor | None = None
+        for index, rows in enumerate(self.grid.layout.row_slices):
+            scale = self.w_scale[index]
+            weight = self.weight[:, rows] / scale.unsqueeze(1)
+            if weight_noise > 0:
+                weight = weight + torch.empty_like(weight).normal_(0, weight_noise)
+            part = mvm(x[..., rows], weight, self.periphery, input_range=self._input_range(index)) * scale
+            total = part if total is None else total + part
+        assert total is not None
+        return total

@@ -1,0 +1,58 @@
+"""Static input ranges: what the DACs are set to, from a few batches of real inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from aimc_deploy.config.hardware import StaticRange
+from aimc_deploy.nn.analog_linear import AnalogLinear
+from aimc_deploy.nn.convert import analog_layers
+
+
+def observe(values: Tensor, current: float | None, settings: StaticRange) -> float:
+    """The range after one more batch of inputs to a tile, in the units of the inputs.
+
+    ``max`` keeps the largest absolute value seen; ``quantile`` averages the batches' quantiles of the
+    absolute values; ``moving_std`` averages ``num_std`` standard deviations. Averages are exponential
+    with ``momentum``.
+    """
+    size = values.detach().abs().flatten()
+    if settings.method == "max":
+        return max(float(size.max()), current or 0.0)
+    if settings.method == "quantile":
+        rank = max(1, round(settings.quantile * size.numel()))
+        seen = float(size.kthvalue(rank).values)
+    else:
+        seen = settings.num_std * float(values.detach().std())
+    return seen if current is None else current + settings.momentum * (seen - current)
+
+
+@torch.no_grad()
+def calibrate(model: nn.Module, batches: Iterable[Mapping[str, Any]], settings: StaticRange) -> None:
+    """Set the input ranges of every analog layer from the inputs it sees in ``model(**batch)``.
+
+    Padding is part of what a layer sees, as it is on the chip. A layer that sees only zeros gets 1.
+    """
+    layers = analog_layers(model)
+    seen: dict[str, list[float | None]] = {
+        name: [None] * len(layer.grid.layout.row_slices) for name, layer in layers.items()
+    }
+
+    def watch(layer: AnalogLinear, args: tuple[Tensor, ...]) -> None:
+        ranges = seen[layer.name]
+        for index, rows in enumerate(layer.grid.layout.row_slices):
+            ranges[index] = observe(args[0][..., rows], ranges[index], settings)
+
+    hooks = [layer.register_forward_pre_hook(watch) for layer in layers.values()]
+    try:
+        for batch in batches:
+            model(**batch)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    for name, layer in layers.items():
+        layer.input_ranges = [value or 1.0 for value in seen[name]]

@@ -1,0 +1,71 @@
+"""Put analog layers in the place of linear ones, and find them again."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+
+import torch
+from torch import Tensor, nn
+
+from aimc_deploy.config.hardware import Hardware
+from aimc_deploy.nn.analog_linear import AnalogLinear
+from aimc_deploy.physics.conductance import clip_weights
+from aimc_deploy.tile.grid import Grid, Layout
+from aimc_deploy.tile.tile import Tile
+
+
+def map_layer(layer: nn.Linear, name: str, hardware: Hardware) -> AnalogLinear:
+    """A linear layer clipped and mapped onto tiles; the bias stays digital."""
+    clipped = clip_weights(layer.weight.detach(), hardware.mapping.clip)
+    bias = None if layer.bias is None else layer.bias
+    return AnalogLinear(Grid.map(clipped, hardware), bias, name, hardware)
+
+
+def restore_layer(
+    layer: nn.Linear, name: str, tiles: Iterable[Tile], hardware: Hardware
+) -> AnalogLinear:
+    """A layer from tiles that were mapped before."""
+    layout = Layout.of(layer.in_features, layer.out_features, hardware)
+    return AnalogLinear(Grid(layout, tuple(tiles)), layer.bias, name, hardware)
+
+
+def replace_layers(model: nn.Module, layers: Mapping[str, AnalogLinear]) -> None:
+    """Put each analog layer at its name in ``model``."""
+    for name, layer in layers.items():
+        parent, _, child = name.rpartition(".")
+        setattr(model.get_submodule(parent), child, layer)
+
+
+def analog_layers(model: nn.Module) -> dict[str, AnalogLinear]:
+    """Every analog layer by the name it was mapped under, wherever PEFT has put it since."""
+    return {module.name: module for module in model.modules() if isinstance(module, AnalogLinear)}
+
+
+def program(model: nn.Module, seed: int, chip: int) -> None:
+    """Program every analog layer as part of chip number ``chip``."""
+    with torch.no_grad():
+        for layer in analog_layers(model).values():
+            layer.program(seed, chip)
+
+
+def drift(model: nn.Module, t_inference_s: float) -> None:
+    """Move every analog layer to ``t_inference_s`` seconds after programming."""
+    with torch.no_grad():
+        for layer in analog_layers(model).values():
+            layer.drift(t_inference_s)
+
+
+def base_sha256(model: nn.Module) -> str:
+    """SHA-256 of everything the tiles were asked to hold: conductances and scales, in layer order."""
+    digest = hashlib.sha256()
+    for name, layer in sorted(analog_layers(model).items()):
+        digest.update(name.encode())
+        for tensor in (layer.weight, layer.w_scale, *_targets(layer)):
+            digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _targets(layer: AnalogLinear) -> Iterable[Tensor]:
+    for tile in layer.grid.tiles:
+        yield from (tile.g_plus, tile.g_minus, tile.w_scale)

@@ -1,0 +1,149 @@
+"""The tiles of one weight matrix: where it is cut, and the tiles put together again.
+
+A matrix larger than a tile is cut into equal parts, the remainder spread over the first ones. Parts of
+the same rows read the same inputs; parts of the same columns are summed digitally, each after its own ADC.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from aimc_deploy.config.hardware import Hardware
+from aimc_deploy.physics.device import DeviceModel
+from aimc_deploy.physics.random import stream
+from aimc_deploy.tile.tile import DriftedTile, ProgrammedTile, Tile
+
+
+def cut(length: int, largest: int) -> list[slice]:
+    """Equal parts of at most ``largest``; the first ``length % parts`` of them are one longer."""
+    parts = -(-length // largest)
+    size, longer = divmod(length, parts)
+    edges = [0]
+    for part in range(parts):
+        edges.append(edges[-1] + size + (part < longer))
+    return [slice(start, stop) for start, stop in zip(edges, edges[1:], strict=False)]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How a (cols, rows) matrix is cut: ``row_slices`` over its inputs, ``col_slices`` over its outputs."""
+
+    rows: int
+    cols: int
+    row_slices: tuple[slice, ...]
+    col_slices: tuple[slice, ...]
+
+    @classmethod
+    def of(cls, rows: int, cols: int, hardware: Hardware) -> Layout:
+        """The cut of a matrix for tiles of the given size."""
+        tile = hardware.tile
+        return cls(rows, cols, tuple(cut(rows, tile.rows)), tuple(cut(cols, tile.cols)))
+
+    @property
+    def tiles(self) -> int:
+        """Number of tiles, one block on each."""
+        return len(self.row_slices) * len(self.col_slices)
+
+    def blocks(self) -> Iterator[tuple[slice, slice]]:
+        """``(row_slice, col_slice)`` of every tile, columns running fastest."""
+        for row_slice in self.row_slices:
+            for col_slice in self.col_slices:
+                yield row_slice, col_slice
+
+
+@dataclass(frozen=True)
+class Segment:
+    """All tiles that read the same inputs, side by side: what one product needs.
+
+    Attributes:
+        weight: normalised weights, (cols, rows of this segment).
+        out_scale: digital factor of each column after the ADC: weight scale times compensation.
+        read_variance: variance of the weights from product to product, or None.
+    """
+
+    weight: Float[Tensor, "cols rows"]
+    out_scale: Float[Tensor, " cols"]
+    read_variance: Float[Tensor, "cols rows"] | None = None
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The mapped tiles of one layer, in the order of ``layout.blocks()``."""
+
+    layout: Layout
+    tiles: tuple[Tile, ...]
+
+    @classmethod
+    def map(cls, weight: Float[Tensor, "cols rows"], hardware: Hardware) -> Grid:
+        """Cut a matrix of clipped weights and map each part onto a tile of its own."""
+        cols, rows = weight.shape
+        layout = Layout.of(rows, cols, hardware)
+        scale, g_max = hardware.mapping.scale, hardware.device.g_max
+        tiles = (Tile.map(weight[col, row], scale, g_max) for row, col in layout.blocks())
+        return cls(layout, tuple(tiles))
+
+    def weight(self) -> Float[Tensor, "cols rows"]:
+        """The meta-weights: exactly what the tiles were asked to hold, put together again."""
+        joined = self.tiles[0].g_plus.new_empty(self.layout.cols, self.layout.rows)
+        for (row, col), tile in zip(self.layout.blocks(), self.tiles, strict=True):
+            joined[col, row] = tile.weight()
+        return joined
+
+    def w_scale(self) -> Float[Tensor, "row_segments cols"]:
+        """Digital scale of every column, for each set of tiles that reads the same inputs."""
+        scales = torch.cat([tile.w_scale for tile in self.tiles])
+        return scales.view(len(self.layout.row_slices), self.layout.cols)
+
+    def program(self, model: DeviceModel, *names: str | int) -> ProgrammedGrid:
+        """One chip's instance of the layer; ``names`` say which chip and which layer."""
+        device = self.tiles[0].g_plus.device
+        programmed = tuple(
+            tile.program(model, stream(device, *names, index, "programming"))
+            for index, tile in enumerate(self.tiles)
+        )
+        return ProgrammedGrid(self, programmed, names)
+
+
+@dataclass(frozen=True)
+class ProgrammedGrid:
+    """One chip's instance of a layer; walk it through time with :meth:`drift`."""
+
+    grid: Grid
+    tiles: tuple[ProgrammedTile, ...]
+    names: tuple[str | int, ...]
+
+    def drift(self, t_inference_s: float, hardware: Hardware) -> list[Segment]:
+        """The layer ``t_inference_s`` seconds after programming, one segment for each set of rows.
+
+        Any order of times gives the same result, since each time starts from the programmed state.
+        """
+        read_per_mvm = hardware.read_noise_per == "mvm"
+        device = self.tiles[0].g_plus.device
+        drifted = [
+            tile.drift(
+                t_inference_s,
+                hardware.drift_compensation,
+                stream(device, *self.names, index, "read", float(t_inference_s)),
+                read_per_mvm=read_per_mvm,
+            )
+            for index, tile in enumerate(self.tiles)
+        ]
+        across = len(self.grid.layout.col_slices)
+        groups = [slice(start, start + across) for start in range(0, len(drifted), across)]
+        return [_side_by_side(drifted[group], self.grid.tiles[group]) for group in groups]
+
+
+def _side_by_side(drifted: list[DriftedTile], mapped: tuple[Tile, ...]) -> Segment:
+    variances = [tile.read_variance for tile in drifted if tile.read_variance is not None]
+    return Segment(
+        weight=torch.cat([tile.weight for tile in drifted]),
+        out_scale=torch.cat(
+            [tile.compensation * target.w_scale for tile, target in zip(drifted, mapped, strict=True)]
+        ),
+        read_variance=torch.cat(variances) if variances else None,
+    )
