@@ -20,6 +20,10 @@ class Source(Model):
     allow_pickle: Annotated[
         bool, Field(description="read the tensors of a pytorch_model.bin, in a separate process")
     ] = False
+    outlier_channels: Annotated[
+        int, Field(ge=0, description="synthetic: hidden channels made larger, with the same digital output")
+    ] = 0
+    outlier_factor: Annotated[float, Field(gt=0, le=1000)] = 16.0
 
 
 class Lora(Model):
@@ -42,7 +46,7 @@ class Adapt(Model):
     weight_noise: Annotated[
         float, Field(ge=0, le=1, description="standard deviation as a share of the tile's largest weight")
     ] = 0.067
-    epochs: Annotated[float, Field(gt=0, le=1000)] = 3.0
+    epochs: Annotated[float | None, Field(gt=0, le=1000, description="null: the task's own")] = None
     batch_size: Annotated[int, Field(ge=1, le=4096)] = 32
     learning_rate: Annotated[float | None, Field(gt=0, description="null: 2.0e-4 for lora, 5.0e-5 for full")] = (
         None
@@ -73,7 +77,9 @@ class Evaluate(Model):
     times: Annotated[tuple[Time, ...], Field(min_length=1)] = DEFAULT_TIMES
     batch_size: Annotated[int, Field(ge=1, le=4096)] = 64
     eval_samples: Annotated[int | None, Field(ge=1)] = None
-    workers: Annotated[int, Field(ge=1, le=256)] = 1
+    workers: Annotated[
+        int | None, Field(ge=1, le=256, description="processes, one thread each; null: one a processor")
+    ] = None
     adapters: Annotated[tuple[Name, ...], Field(description="none: every adapter of the task")] = ()
     compensation: Annotated[
         Literal["none", "global", "per_column"] | None, Field(description="null: as the hardware says")

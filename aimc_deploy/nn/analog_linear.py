@@ -7,6 +7,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from aimc_deploy.config.hardware import Hardware
+from aimc_deploy.physics.conductance import clip_weights, weight_scale
 from aimc_deploy.physics.device import device_model
 from aimc_deploy.physics.random import stream
 from aimc_deploy.tile.grid import Grid, ProgrammedGrid, Segment
@@ -108,14 +109,27 @@ class AnalogLinear(nn.Linear):
         return total
 
     def _simulated(self, x: Tensor, weight_noise: float) -> Tensor:
-        """The meta-weights with fresh weight noise; torch's own generator, which a trainer saves."""
+        """The weights with fresh weight noise; torch's own generator, which a trainer saves."""
         total: Tensor | None = None
         for index, rows in enumerate(self.grid.layout.row_slices):
-            scale = self.w_scale[index]
-            weight = self.weight[:, rows] / scale.unsqueeze(1)
-            if weight_noise > 0:
+            weight, scale = self._normalised(index, rows)
+            if weight_noise > 0 and self.training:
                 weight = weight + torch.empty_like(weight).normal_(0, weight_noise)
             part = mvm(x[..., rows], weight, self.periphery, input_range=self._input_range(index)) * scale
             total = part if total is None else total + part
         assert total is not None
         return total
+
+    def _normalised(self, index: int, rows: slice) -> tuple[Tensor, Tensor]:
+        """Normalised weights of a set of rows and the scale of each column.
+
+        Where all weights are being retrained the tiles do not hold them yet: clip and scale follow the
+        weights, as the mapping will when it is done.
+        """
+        if not self.weight.requires_grad:
+            scale = self.w_scale[index]
+            return self.weight[:, rows] / scale.unsqueeze(1), scale
+        mapping = self.hardware.mapping
+        weight = clip_weights(self.weight, mapping.clip)[:, rows]
+        scale = weight_scale(weight.detach(), mapping.scale)
+        return weight / scale.unsqueeze(1), scale

@@ -16,7 +16,7 @@ def clip_weights(weight: Float[Tensor, "cols rows"], clip: Clip) -> Float[Tensor
     Source: Li et al., arXiv 2411.17367 (sigma 3); Rasch et al., Nature Communications 14, 5282 (2023).
     """
     if isinstance(clip, LayerGaussianClip):
-        bound = clip.sigma * float(weight.double().std(correction=0))
+        bound = clip.sigma * float(weight.detach().double().std(correction=0))
         return weight.clamp(-bound, bound)
     if isinstance(clip, FixedClip):
         return weight.clamp(-clip.value, clip.value)

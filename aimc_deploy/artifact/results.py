@@ -1,0 +1,240 @@
+"""Results of an evaluation: raw rows, their statistics over chips, and the accuracy gate.
+
+Every chip is one independent programming of the hardware, so the spread over chips is what a user of one
+chip has to expect, and the interval is that of the mean over chips.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import itertools
+import math
+import statistics
+from functools import lru_cache
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, field_validator, model_validator
+
+from aimc_deploy.artifact.files import dump_json, parse_json
+from aimc_deploy.artifact.manifest import SCHEMA_VERSION, check_version, validated
+from aimc_deploy.config.run import Gate
+from aimc_deploy.config.times import seconds
+from aimc_deploy.errors import ConfigError
+
+CONFIDENCE = 0.95
+_ROUNDING = 1e-12  # what a difference of two fractions may be off
+
+
+class _Record(BaseModel):
+    """Frozen, numbers finite; fields that a later minor version added are passed over."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
+
+
+class Row(_Record):
+    """One adapter on one chip at one time, ``t_s`` seconds after programming."""
+
+    adapter: str
+    chip: int
+    time: str
+    t_s: float
+    metrics: dict[str, float]
+
+
+class Baseline(_Record):
+    """One adapter on the digital model, without any hardware."""
+
+    adapter: str
+    metrics: dict[str, float]
+
+
+class Summary(_Record):
+    """One metric of one adapter at one time, over chips.
+
+    Attributes:
+        std: over chips, with n - 1 in the denominator; None for one chip.
+        ci_low, ci_high: 95 % Student t interval of the mean; None for one chip.
+    """
+
+    adapter: str
+    time: str
+    t_s: float
+    metric: str
+    chips: int
+    mean: float
+    std: float | None
+    ci_low: float | None
+    ci_high: float | None
+
+
+class Results(_Record):
+    """An evaluation of one task.
+
+    Attributes:
+        metric: the task's primary one.
+        samples: on which each row was measured.
+        settings: whatever else the figures depend on.
+        rows: kept in the order (adapter, chip, t_s).
+    """
+
+    schema_version: str = SCHEMA_VERSION
+    task: str
+    metric: str
+    samples: int
+    seed: int
+    hardware_digest: str
+    settings: dict[str, Any]
+    baselines: tuple[Baseline, ...]
+    rows: tuple[Row, ...]
+
+    @field_validator("baselines")
+    @classmethod
+    def _sorted_baselines(cls, baselines: tuple[Baseline, ...]) -> tuple[Baseline, ...]:
+        return tuple(sorted(baselines, key=lambda baseline: baseline.adapter))
+
+    @field_validator("rows")
+    @classmethod
+    def _sorted_rows(cls, rows: tuple[Row, ...]) -> tuple[Row, ...]:
+        """Sort, so that equal results are equal files whatever the order they were measured in."""
+        ordered = tuple(sorted(rows, key=_place))
+        for row, after in itertools.pairwise(ordered):
+            if _place(row) == _place(after):
+                raise ValueError(f"chip {row.chip} of adapter '{row.adapter}' is there twice at {row.time}")
+        return ordered
+
+    @model_validator(mode="after")
+    def _has_metric(self) -> Results:
+        for part in (*self.baselines, *self.rows):
+            if self.metric not in part.metrics:
+                raise ValueError(f"a result of adapter '{part.adapter}' lacks the metric '{self.metric}'")
+        return self
+
+
+def _place(row: Row) -> tuple[str, int, float]:
+    return row.adapter, row.chip, row.t_s
+
+
+def summarise(results: Results) -> list[Summary]:
+    """Statistics over chips of every metric, in the order (adapter, t_s, metric)."""
+    groups: dict[tuple[str, float, str], list[float]] = {}
+    times = {row.t_s: row.time for row in results.rows}
+    for row in results.rows:
+        for metric, value in row.metrics.items():
+            groups.setdefault((row.adapter, row.t_s, metric), []).append(value)
+    return [
+        _summary(adapter, times[t_s], t_s, metric, values)
+        for (adapter, t_s, metric), values in sorted(groups.items())
+    ]
+
+
+def _summary(adapter: str, time: str, t_s: float, metric: str, values: list[float]) -> Summary:
+    chips, mean = len(values), statistics.fmean(values)
+    std = statistics.stdev(values) if chips > 1 else None
+    half = None if std is None else _t_quantile(chips - 1) * std / math.sqrt(chips)
+    return Summary(
+        adapter=adapter,
+        time=time,
+        t_s=t_s,
+        metric=metric,
+        chips=chips,
+        mean=mean,
+        std=std,
+        ci_low=None if half is None else mean - half,
+        ci_high=None if half is None else mean + half,
+    )
+
+
+@lru_cache(maxsize=64)
+def _t_quantile(degrees: int) -> float:
+    """Student's t for a two-sided interval of :data:`CONFIDENCE`."""
+    from scipy.stats import t  # comes with scikit-learn, and takes a second to import
+
+    return float(t.ppf((1 + CONFIDENCE) / 2, degrees))
+
+
+def to_csv(results: Results) -> str:
+    """The raw rows, one column a metric."""
+    metrics = sorted({metric for row in results.rows for metric in row.metrics})
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["adapter", "chip", "time", "t_s", *metrics])
+    for row in results.rows:
+        values = [row.metrics.get(metric, "") for metric in metrics]
+        writer.writerow([row.adapter, row.chip, row.time, row.t_s, *values])
+    return text.getvalue()
+
+
+def to_json(results: Results) -> str:
+    """Everything, with the statistics as ``summary``."""
+    content = results.model_dump(mode="json")
+    content["summary"] = [part.model_dump(mode="json") for part in summarise(results)]
+    return dump_json(content, f"the results of '{results.task}'")
+
+
+def from_json(text: str, where: str = "the results") -> Results:
+    """The results in the text of :func:`to_json`; statistics are computed anew from the rows.
+
+    Args:
+        where: what to call the text in an error.
+
+    Raises:
+        ArtifactError: no valid JSON, from a newer version, or a field is missing or wrong.
+    """
+    content = parse_json(text.encode(), where)
+    check_version(content, where)
+    return validated(Results, content, where)
+
+
+def check_gate(results: Results, gate: Gate) -> list[str]:
+    """The conditions of the gate that do not hold, one sentence each; empty if all do or none is set.
+
+    What must satisfy them is the lower end of the interval, of the task's primary metric, for every adapter.
+
+    Raises:
+        ConfigError: fewer than two chips give no interval; the time of the gate was not evaluated; there
+            is nothing to compare with.
+    """
+    if gate.min_accuracy is None and gate.max_drop is None:
+        return []
+    digital = {baseline.adapter: baseline.metrics[results.metric] for baseline in results.baselines}
+    failures = []
+    for part in _gated(results, gate):
+        if part.ci_low is None:
+            raise ConfigError(
+                f"a gate needs at least 2 chips, and adapter '{part.adapter}' was evaluated on {part.chips} "
+                f"at {part.time}: raise evaluate.chips (--chips 10)"
+            )
+        where = f"{part.adapter} at {part.time}"
+        bound = f"{where}: the lower 95 % bound of {results.metric} is {part.ci_low:.6g}"
+        if gate.min_accuracy is not None and part.ci_low < gate.min_accuracy - _ROUNDING:
+            failures.append(f"{bound}, below the {gate.min_accuracy:.6g} asked for")
+        if gate.max_drop is not None:
+            if part.adapter not in digital:
+                raise ConfigError(
+                    f"max_drop compares with the digital model, which adapter '{part.adapter}' was not "
+                    "evaluated on: evaluate it again"
+                )
+            drop = digital[part.adapter] - part.ci_low
+            if drop > gate.max_drop + _ROUNDING:
+                failures.append(
+                    f"{bound}, {drop:.6g} below the digital model's {digital[part.adapter]:.6g}; "
+                    f"at most {gate.max_drop:.6g} is allowed"
+                )
+    return failures
+
+
+def _gated(results: Results, gate: Gate) -> list[Summary]:
+    """The summaries a gate looks at: for each adapter, all times or the one it names."""
+    parts = [part for part in summarise(results) if part.metric == results.metric]
+    chosen = [part for part in parts if gate.at is None or part.t_s == seconds(gate.at)]
+    adapters = {part.adapter for part in (*results.baselines, *results.rows)}
+    if not adapters:
+        raise ConfigError("a gate was asked for and no adapter was evaluated: see evaluate.adapters")
+    for adapter in sorted(adapters - {part.adapter for part in chosen}):
+        times = ", ".join(part.time for part in parts if part.adapter == adapter) or "no time"
+        raise ConfigError(
+            f"the gate looks at {gate.at or 'every time'}, and adapter '{adapter}' was evaluated at {times}: "
+            "choose one of these with --at, or evaluate at that time too with --times"
+        )
+    return chosen

@@ -1,0 +1,111 @@
+"""``aimc-deploy adapt``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from aimc_deploy.cli import options
+from aimc_deploy.cli.output import Bar, emit, err, guarded, next_step, out
+
+
+@guarded
+def command(
+    task: options.TaskName = None,
+    bundle: options.BundlePath = None,
+    name: Annotated[str | None, typer.Option(help="Name of the adapter; the task's if left out.")] = None,
+    method: Annotated[
+        str | None, typer.Option(help="lora, or full: retrain all weights and write a new bundle.")
+    ] = None,
+    no_hardware: Annotated[
+        bool, typer.Option("--no-hardware", help="Plain digital training, for comparison.")
+    ] = False,
+    bundle_out: Annotated[
+        Path | None, typer.Option("--out", help="With --method full: folder of the new bundle.")
+    ] = None,
+    train_samples: Annotated[int | None, typer.Option(help="Use only so many samples, drawn by seed.")] = None,
+    epochs: Annotated[float | None, typer.Option(help="Passes over the data.")] = None,
+    data_dir: options.DataDir = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue an interrupted run.")] = False,
+    overwrite: options.Overwrite = False,
+    hardware: options.Hardware = None,
+    config: options.ConfigFile = None,
+    settings: options.Settings = None,
+    seed: options.Seed = None,
+    device: options.Device = None,
+    output: options.Output = options.Format.human,
+    dry_run: options.DryRun = False,
+    debug: options.Debug = False,
+) -> None:
+    """Train a LoRA adapter for a task against the hardware; the analog weights stay as they are.
+
+    Examples:
+
+        aimc-deploy adapt
+        aimc-deploy adapt --task sst2 --data-dir glue/SST-2 --train-samples 20000
+        aimc-deploy adapt --task sst2 --no-hardware
+        aimc-deploy adapt --task sst2 --method full --out retrained
+    """
+    run = options.resolve(
+        config,
+        settings,
+        {
+            "task": task,
+            "bundle": None if bundle is None else str(bundle),
+            "data_dir": None if data_dir is None else str(data_dir),
+            "adapt.name": name,
+            "adapt.method": method,
+            "adapt.hardware_aware": False if no_hardware else None,
+            "adapt.train_samples": train_samples,
+            "adapt.epochs": epochs,
+            "hardware": hardware,
+            "seed": seed,
+            "device": device,
+        },
+        hardware_of_bundle=True,
+    )
+    if dry_run:
+        emit(output, run.model_dump(mode="json"), lambda: out.print_json(run.model_dump_json()))
+        err.print("dry run: nothing was trained or written")
+        return
+    from aimc_deploy.workflows import adapt as workflow
+
+    try:
+        with Bar(output) as bar:
+            result = workflow.run(run, out=bundle_out, resume=resume, overwrite=overwrite, progress=bar)
+    except KeyboardInterrupt:
+        err.print("stopped; the last checkpoint is kept: continue with the same command and --resume")
+        raise
+    figures = {"digital": result.digital, "unadapted": result.unadapted, "adapted": result.adapted}
+
+    def human() -> None:
+        out.print(
+            f"adapter '{result.name}': {result.parameters:,} parameters, {result.samples} samples, "
+            f"{result.steps} steps; base unchanged ({result.base_after[:12]})",
+            markup=False,
+        )
+        words = {
+            "digital": "without hardware",
+            "unadapted": "on tiles without LoRA",
+            "adapted": "on tiles, adapted",
+        }
+        parts = [f"{words[key]} {value:.3f}" for key, value in figures.items() if value is not None]
+        out.print(f"{result.metric} on dev (chip 0, 0 s): " + ", ".join(parts), markup=False)
+
+    payload = {
+        "bundle": str(result.bundle.path),
+        "adapter": result.name,
+        "task": result.task,
+        "metric": result.metric,
+        **figures,
+        "parameters": result.parameters,
+        "samples": result.samples,
+        "steps": result.steps,
+        "base_sha256": result.base_after,
+    }
+    emit(output, payload, human)
+    place = "" if str(result.bundle.path) == "aimc-bundle" else f" --bundle {result.bundle.path}"
+    data = "" if run.data_dir is None else f" --data-dir {run.data_dir}"
+    next_step(output, f"aimc-deploy evaluate --task {run.task}{place}{data}")

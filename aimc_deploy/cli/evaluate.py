@@ -1,0 +1,128 @@
+"""``aimc-deploy evaluate``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from aimc_deploy.cli import options
+from aimc_deploy.cli.output import Bar, emit, err, guarded, next_step, out
+from aimc_deploy.errors import GateFailed
+
+if TYPE_CHECKING:
+    from aimc_deploy.workflows.evaluate import EvaluateResult
+
+
+@guarded
+def command(
+    task: options.TaskName = None,
+    bundle: options.BundlePath = None,
+    adapter: Annotated[
+        list[str] | None, typer.Option(help="Adapter to evaluate; repeatable; all of the task if left out.")
+    ] = None,
+    chips: Annotated[int | None, typer.Option(help="Independently programmed chips.")] = None,
+    times: Annotated[str | None, typer.Option(help="Times since programming, such as 0s,1h,1d,1y.")] = None,
+    compensation: Annotated[str | None, typer.Option(help="none, global or per_column.")] = None,
+    min_accuracy: Annotated[
+        float | None, typer.Option(help="Fail (exit 3) if the lower confidence bound is below this fraction.")
+    ] = None,
+    max_drop: Annotated[
+        float | None,
+        typer.Option(help="Fail (exit 3) if the lower bound is more than this fraction below digital."),
+    ] = None,
+    at: Annotated[str | None, typer.Option(help="Time at which the gate looks; every time if left out.")] = None,
+    samples: Annotated[int | None, typer.Option(help="Use only so many dev samples, drawn by seed.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Processes; the result does not depend on it.")] = None,
+    results: Annotated[str | None, typer.Option(help="Name of the results in the bundle; the task's.")] = None,
+    data_dir: options.DataDir = None,
+    hardware: options.Hardware = None,
+    config: options.ConfigFile = None,
+    settings: options.Settings = None,
+    seed: options.Seed = None,
+    device: options.Device = None,
+    output: options.Output = options.Format.human,
+    debug: options.Debug = False,
+) -> None:
+    """Measure adapters on many chips, from the end of programming to ten years.
+
+    Examples:
+
+        aimc-deploy evaluate
+        aimc-deploy evaluate --task sst2 --chips 10 --times 0s,1d,1y,10y --data-dir glue/SST-2
+        aimc-deploy evaluate --task sst2 --max-drop 0.01 --at 1y
+    """
+    run = options.resolve(
+        config,
+        settings,
+        {
+            "task": task,
+            "bundle": None if bundle is None else str(bundle),
+            "data_dir": None if data_dir is None else str(data_dir),
+            "evaluate.adapters": adapter or None,
+            "evaluate.chips": chips,
+            "evaluate.times": None if times is None else [part.strip() for part in times.split(",")],
+            "evaluate.compensation": compensation,
+            "evaluate.gate.min_accuracy": min_accuracy,
+            "evaluate.gate.max_drop": max_drop,
+            "evaluate.gate.at": at,
+            "evaluate.eval_samples": samples,
+            "evaluate.workers": workers,
+            "hardware": hardware,
+            "seed": seed,
+            "device": device,
+        },
+        hardware_of_bundle=True,
+    )
+    from aimc_deploy.workflows import evaluate as workflow
+
+    with Bar(output) as bar:
+        result = workflow.run(run, out=results, progress=bar)
+    from aimc_deploy.artifact.results import summarise
+
+    payload = {
+        **result.results.model_dump(mode="json"),
+        "summary": [part.model_dump(mode="json") for part in summarise(result.results)],
+        "gate_failures": result.failures,
+        "files": [str(path) for path in result.files],
+    }
+    emit(output, payload, lambda: show(result))
+    if result.failures:
+        raise GateFailed("; ".join(result.failures))
+    next_step(output, f"aimc-deploy inspect {run.bundle}")
+
+
+def show(result: EvaluateResult) -> None:
+    """One table: a line for each adapter, a column for each time."""
+    from rich.table import Table
+
+    from aimc_deploy.artifact.results import summarise
+
+    results = result.results
+    summaries = [part for part in summarise(results) if part.metric == results.metric]
+    times = list(dict.fromkeys(part.time for part in sorted(summaries, key=lambda part: part.t_s)))
+    chips = len({row.chip for row in results.rows})
+    table = Table(
+        title=f"{results.task}: {results.metric} on {results.samples} samples, {chips} chips, "
+        "mean +- std, and 95 % interval of the mean",
+        title_justify="left",
+    )
+    table.add_column("adapter")
+    table.add_column("no hardware", justify="right")
+    for time in times:
+        table.add_column(time, justify="right")
+    digital = {baseline.adapter: baseline.metrics[results.metric] for baseline in results.baselines}
+    for adapter in digital:
+        cells = []
+        for time in times:
+            part = next(part for part in summaries if part.adapter == adapter and part.time == time)
+            text = f"{part.mean:.3f}"
+            if part.std is not None and part.ci_low is not None and part.ci_high is not None:
+                text += f" +- {part.std:.3f}\n{part.ci_low:.3f} to {part.ci_high:.3f}"
+            cells.append(text)
+        table.add_row(adapter, f"{digital[adapter]:.3f}", *cells)
+    out.print(table)
+    for name in results.settings["trained_for_other_hardware"]:
+        err.print(f"note: adapter '{name}' was trained for other hardware than this evaluation simulates")
+    for path in result.files:
+        out.print(str(path), markup=False)

@@ -1,0 +1,235 @@
+"""A pretrained checkpoint as a classifier with a fresh head.
+
+Everything the encoder needs must be in the checkpoint, with the right shape and finite; what pretraining
+left beside it is dropped. Nothing of the checkpoint is ever run: no custom code, no pickle unasked.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from huggingface_hub.errors import HFValidationError
+from huggingface_hub.utils import (
+    are_progress_bars_disabled,
+    disable_progress_bars,
+    enable_progress_bars,
+    validate_repo_id,
+)
+from huggingface_hub.utils import logging as hub_logging
+from transformers import (
+    CONFIG_MAPPING,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    PreTrainedConfig,
+    PreTrainedModel,
+)
+
+from aimc_deploy.config.run import Source
+from aimc_deploy.errors import ModelError
+from aimc_deploy.models.hub import Snapshot, fetch
+from aimc_deploy.models.weights import Weights, encoder_tensors, read_weights
+
+FAMILIES = ("mobilebert", "bert", "distilbert", "roberta", "electra")
+BUNDLED = Path(__file__).parents[1] / "data" / "mini-mobilebert"
+HEAD_SEED = 0
+# What a configuration says about another task, another storage or a way to run, not about the encoder.
+_NOT_OURS = (
+    "attn_implementation",
+    "auto_map",
+    "dtype",
+    "experts_implementation",
+    "id2label",
+    "label2id",
+    "num_labels",
+    "output_attentions",
+    "output_hidden_states",
+    "problem_type",
+    "quantization_config",
+    "return_dict",
+    "torch_dtype",
+)
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A model ready to be mapped.
+
+    Attributes:
+        model: classifier with two labels and a fresh head; float32, in evaluation mode, on the CPU.
+        tokenizer: transformers' own, from the same folder or commit.
+        provenance: where it came from; JSON.
+    """
+
+    model: PreTrainedModel
+    tokenizer: Any
+    provenance: dict[str, Any]
+
+
+def load_checkpoint(source: Source, *, default: Path | None = None) -> Checkpoint:
+    """Load a local folder, a repository of the hub, or, without a path, the bundled checkpoint.
+
+    The head is the same in every process and torch's global generator is left as it was. Nothing is
+    printed.
+
+    Args:
+        source: what to load.
+        default: folder to take in the place of the bundled checkpoint.
+
+    Raises:
+        ModelError: it cannot be found, is incomplete or damaged, or is of another family.
+    """
+    with _silence():
+        found = _find(source, default or BUNDLED)
+        config = _read_config(found.folder)
+        tokenizer = _read_tokenizer(found.folder, config)
+        weights = read_weights(found.folder, allow_pickle=source.allow_pickle)
+        model = _build(found.folder, config, weights)
+    if found.conversion:
+        form = f"safetensors conversion {found.conversion}"
+    else:
+        form = "pickle" if weights.pickled else "safetensors"
+    provenance = {
+        "source": source.path or f"bundled {found.folder.name}",
+        "revision": source.revision,
+        "commit": found.commit,
+        "format": form,
+        "weight_files": weights.files,
+        "model_type": config.model_type,
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+    }
+    return Checkpoint(model, tokenizer, provenance)
+
+
+def _find(source: Source, bundled: Path) -> Snapshot:
+    if source.path is None and not bundled.is_dir():
+        raise ModelError(
+            f"the bundled checkpoint is not there ({bundled}): install the package again, or name a model: "
+            "`aimc-deploy map MODEL` with a hub id or a local folder"
+        )
+    place = str(bundled) if source.path is None else os.path.expanduser(source.path)
+    if os.path.isdir(place):
+        if source.revision is not None:
+            raise ModelError(
+                f"{place} is a local folder and has no revision '{source.revision}': leave out --revision"
+            )
+        if not os.listdir(place):
+            raise ModelError(
+                f"{place}: the folder is empty; give one that has config.json, tokenizer and weights"
+            )
+        return Snapshot(Path(place))
+    if os.path.exists(place):
+        raise ModelError(f"{place} is a file: give the folder that it is in")
+    try:
+        validate_repo_id(place)
+    except HFValidationError:
+        raise ModelError(
+            f"there is no folder '{source.path}', and it cannot be a hub id (NAMESPACE/NAME): give a "
+            "folder in Hugging Face layout or a hub id; `aimc-deploy map` without MODEL maps the bundled one"
+        ) from None
+    return fetch(source)
+
+
+def _read_config(folder: Path) -> PreTrainedConfig:
+    path = folder / "config.json"
+    if not path.is_file():
+        raise ModelError(f"{folder}: no config.json; give a folder that transformers' save_pretrained wrote")
+    try:
+        content = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError) as error:
+        raise ModelError(f"{path}: not valid JSON ({error}); download the model again") from None
+    family = content.get("model_type") if isinstance(content, dict) else None
+    if not isinstance(family, str) or family not in FAMILIES:
+        raise ModelError(
+            f"{path}: model_type is {family!r}; supported: {', '.join(FAMILIES)}. Choose such a model, or "
+            "add model_type if the file is older than it"
+        )
+    kept = {key: value for key, value in content.items() if key not in _NOT_OURS and not key.startswith("_")}
+    with _errors_of_config(path):
+        return CONFIG_MAPPING[family].from_dict({**kept, "num_labels": 2})
+
+
+def _read_tokenizer(folder: Path, config: PreTrainedConfig) -> Any:
+    try:
+        tokenizer: Any = AutoTokenizer.from_pretrained(
+            folder, config=config, local_files_only=True, trust_remote_code=False
+        )
+    except Exception as error:  # the tokenizers' own errors have no common type
+        raise ModelError(
+            f"{folder}: the tokenizer cannot be read ({_brief(error)}); download it again"
+        ) from None
+    # Where there are no files, transformers makes a tokenizer of special tokens alone rather than complain.
+    if not set(tokenizer.get_vocab()) - set(tokenizer.all_special_tokens):
+        raise ModelError(
+            f"{folder}: no vocabulary (tokenizer.json, vocab.txt, or vocab.json with merges.txt); save the "
+            "tokenizer there with tokenizer.save_pretrained"
+        )
+    if tokenizer.pad_token_id is None:
+        raise ModelError(
+            f"{folder}: the tokenizer has no padding token; set pad_token in tokenizer_config.json"
+        )
+    largest = max(tokenizer.get_vocab().values(), default=0)
+    if largest >= config.vocab_size:
+        raise ModelError(
+            f"{folder}: the tokenizer gives ids up to {largest}, but config.json says vocab_size "
+            f"{config.vocab_size}; take both from the same model"
+        )
+    return tokenizer
+
+
+def _build(folder: Path, config: PreTrainedConfig, weights: Weights) -> PreTrainedModel:
+    """The classifier with the checkpoint's encoder."""
+    with _errors_of_config(folder / "config.json"), torch.device("meta"):
+        skeleton = AutoModelForSequenceClassification.from_config(config, dtype=torch.float32)
+    # Checked before any memory is taken for the sizes that config.json claims.
+    encoder = encoder_tensors(folder, skeleton, weights.tensors)
+    with torch.random.fork_rng(devices=[]):
+        # torch.manual_seed would also seed the generators of GPUs.
+        torch.default_generator.manual_seed(HEAD_SEED)
+        model = AutoModelForSequenceClassification.from_config(config, dtype=torch.float32)
+    model.base_model.load_state_dict(encoder, strict=False)
+    return model.eval()
+
+
+def _brief(error: Exception) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+
+
+@contextlib.contextmanager
+def _errors_of_config(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:  # transformers checks some values, and builds on others until torch objects
+        raise ModelError(
+            f"{path}: no model can be built from it ({_brief(error)}); download it again"
+        ) from None
+
+
+@contextlib.contextmanager
+def _silence() -> Iterator[None]:
+    """Keep transformers and huggingface_hub from printing, and leave their settings as they were."""
+    ours, hub = transformers.logging.get_verbosity(), hub_logging.get_verbosity()
+    bars, hub_bars = transformers.logging.is_progress_bar_enabled(), not are_progress_bars_disabled()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        transformers.logging.set_verbosity_error()
+        hub_logging.set_verbosity_error()
+        transformers.logging.disable_progress_bar()
+        disable_progress_bars()
+        try:
+            yield
+        finally:
+            transformers.logging.set_verbosity(ours)
+            hub_logging.set_verbosity(hub)
+            if bars:
+                transformers.logging.enable_progress_bar()
+            if hub_bars:
+                enable_progress_bars()

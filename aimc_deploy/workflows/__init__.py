@@ -1,0 +1,1 @@
+"""What the tool does, one step a file: each takes a configuration and returns a result, and prints nothing."""

@@ -1,0 +1,179 @@
+"""Adapters in a bundle: plain PEFT files, the head included, and what they were trained for.
+
+``adapters/NAME/adapter.json`` tells the task, the method, the hardware and the static input ranges. A
+LoRA adapter is PEFT's own two files beside it. Retraining all weights (``method: full``) leaves only a
+head, ``head.safetensors``, because its weights are the bundle's tiles.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from peft import LoraConfig, PeftModel, TaskType, get_peft_model
+from pydantic import BaseModel, ConfigDict, ValidationError
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from aimc_deploy.artifact.bundle import Bundle
+from aimc_deploy.artifact.files import read_json, write_json, write_tensors
+from aimc_deploy.config.run import Lora
+from aimc_deploy.errors import ArtifactError
+from aimc_deploy.models.select import head_modules
+from aimc_deploy.nn.convert import analog_layers
+
+
+class AdapterRecord(BaseModel):
+    """What ``adapter.json`` says of an adapter."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    task: str
+    method: Literal["lora", "full"]
+    num_labels: int
+    hardware_aware: bool
+    hardware_digest: str
+    base_sha256: str
+    max_length: int
+    parameters: int
+    input_ranges: dict[str, list[float]] | None = None
+    training: dict[str, Any] = {}
+
+
+def read_record(bundle: Bundle, name: str) -> AdapterRecord:
+    """The record of an adapter.
+
+    Raises:
+        ArtifactError: there is no such adapter; the message lists those there are.
+    """
+    if name not in bundle.adapters():
+        there = ", ".join(bundle.adapters()) or "none yet"
+        raise ArtifactError(
+            f"{bundle.path} has no adapter '{name}' (there: {there}); train it with `aimc-deploy adapt --task {name}`"
+        )
+    try:
+        return AdapterRecord.model_validate(bundle.read_json(f"adapters/{name}/adapter.json"))
+    except ValidationError as error:
+        raise ArtifactError(f"{bundle.path}/adapters/{name}/adapter.json: {error.errors()[0]['msg']}") from None
+
+
+def add_lora(model: PreTrainedModel, lora: Lora) -> PeftModel:
+    """LoRA on every analog layer; the head is trained beside it, everything else is frozen."""
+    config = LoraConfig(
+        task_type=TaskType.SEQ_CLS,
+        r=lora.r,
+        lora_alpha=lora.alpha,
+        lora_dropout=lora.dropout,
+        bias="none",
+        target_modules=sorted(analog_layers(model)),
+        modules_to_save=head_modules(model),
+    )
+    peft_model = get_peft_model(model, config)
+    assert isinstance(peft_model, PeftModel)
+    return peft_model
+
+
+def write_lora(folder: Path, model: PeftModel, base_name: str) -> None:
+    """PEFT's files, with every list in a fixed order so that equal adapters are equal files."""
+    model.save_pretrained(str(folder), save_embedding_layers=False)
+    (folder / "README.md").unlink(missing_ok=True)
+    settings = read_json(folder / "adapter_config.json")
+    settings["base_model_name_or_path"] = base_name
+    ordered = {key: sorted(value) if key in _UNORDERED and value else value for key, value in settings.items()}
+    write_json(folder / "adapter_config.json", ordered)
+
+
+_UNORDERED = ("target_modules", "modules_to_save", "exclude_modules")
+
+
+def write_head(folder: Path, model: PreTrainedModel) -> None:
+    """The task head alone."""
+    write_tensors(folder / "head.safetensors", head_state(model))
+
+
+def fit_head(model: PreTrainedModel, num_labels: int, *, seed: int = 0) -> None:
+    """Give the model a fresh head for another number of labels; nothing happens if it has that number.
+
+    torch's global generator is left as it was.
+    """
+    if model.config.num_labels == num_labels:
+        return
+    config = copy.deepcopy(model.config)
+    config.num_labels = num_labels
+    device = model.device
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        fresh = type(model)(config)
+    for name, child in fresh.named_children():
+        if name != model.base_model_prefix:
+            setattr(model, name, child.to(device).requires_grad_(False).train(model.training))
+    model.config = config
+    model.num_labels = num_labels  # transformers' own attribute, which chooses the loss
+
+
+def head_state(model: PreTrainedModel) -> dict[str, Tensor]:
+    """Every parameter of the task head by its name in the model."""
+    heads = tuple(head_modules(model))
+    return {
+        name: value.detach().clone()
+        for name, value in model.state_dict().items()
+        if any(part in heads for part in name.split("."))
+    }
+
+
+def attach(bundle: Bundle, model: PreTrainedModel, name: str) -> nn.Module:
+    """``model`` with an adapter of the bundle: a PEFT model, or the model itself where only the head is new.
+
+    ``model`` must carry the adapter's number of labels.
+    """
+    record = read_record(bundle, name)
+    folder = f"adapters/{name}"
+    for file in bundle.manifest.files:
+        if file.startswith(f"{folder}/"):
+            bundle.file(file)
+    if record.method == "full":
+        model.load_state_dict(bundle.read_tensors(f"{folder}/head.safetensors"), strict=False)
+        adapted: nn.Module = model
+    else:
+        # Only safetensors is ever opened: without it PEFT would fall back to a pickle.
+        if f"{folder}/adapter_model.safetensors" not in bundle.manifest.files:
+            raise ArtifactError(f"{bundle.path}/{folder} has no adapter_model.safetensors; adapt again")
+        adapted = PeftModel.from_pretrained(model, str(bundle.path / folder), is_trainable=False)
+    set_input_ranges(adapted, record.input_ranges)
+    return adapted.eval()
+
+
+def set_input_ranges(model: nn.Module, ranges: dict[str, list[float]] | None) -> None:
+    """Set the DAC ranges of every analog layer, or let each token have its own."""
+    for name, layer in analog_layers(model).items():
+        layer.input_ranges = None if ranges is None else ranges.get(name)
+
+
+@contextlib.contextmanager
+def lora_switched_off(model: PeftModel) -> Iterator[None]:
+    """The trained head on the unadapted layers: LoRA contributes nothing inside this block."""
+    scaled = [module for module in model.modules() if isinstance(getattr(module, "scaling", None), dict)]
+    kept = [dict(module.scaling) for module in scaled]
+    try:
+        for module in scaled:
+            module.scaling.update(dict.fromkeys(module.scaling, 0.0))
+        yield
+    finally:
+        for module, values in zip(scaled, kept, strict=True):
+            module.scaling.update(values)
+
+
+def trainable_parameters(model: nn.Module) -> int:
+    """Number of parameters that training changes."""
+    return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
+
+
+def device_of(choice: str) -> torch.device:
+    """The torch device asked for; ``auto`` is CUDA where there is one, else the CPU."""
+    if choice == "auto":
+        choice = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.device(choice)

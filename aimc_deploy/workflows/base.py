@@ -1,0 +1,207 @@
+"""The mapped base on disk: written once by ``map``, read by everything after it.
+
+``tiles.safetensors`` holds, for block i of a layer, ``LAYER.i.g_plus`` and ``LAYER.i.g_minus`` (uS,
+columns x rows) and ``LAYER.i.w_scale`` (one factor a column); ``tile_map.json`` says where each block sits;
+``model.safetensors`` holds every other parameter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer, PreTrainedModel
+
+from aimc_deploy.artifact.bundle import Bundle
+from aimc_deploy.artifact.files import write_json, write_tensors
+from aimc_deploy.config.hardware import Hardware
+from aimc_deploy.errors import ArtifactError
+from aimc_deploy.models.select import LayerChoice
+from aimc_deploy.nn.analog_linear import AnalogLinear
+from aimc_deploy.nn.convert import analog_layers, replace_layers, restore_layer
+from aimc_deploy.tile.grid import Layout
+from aimc_deploy.tile.tile import Tile
+
+
+def tile_map(choices: list[LayerChoice], hardware: Hardware) -> dict[str, Any]:
+    """Where every block sits, how full the tiles are, and why the other layers are digital."""
+    analog, next_tile, weights = [], 0, 0
+    for choice in choices:
+        if not choice.analog:
+            continue
+        layout = Layout.of(choice.rows, choice.cols, hardware)
+        blocks = []
+        for index, (row, col) in enumerate(layout.blocks()):
+            blocks.append(
+                {
+                    "tile": next_tile,
+                    "at": [0, 0],
+                    "rows": [row.start, row.stop],
+                    "cols": [col.start, col.stop],
+                    "tensors": f"{choice.name}.{index}",
+                }
+            )
+            next_tile += 1
+        weights += choice.rows * choice.cols
+        cells = layout.tiles * hardware.tile.rows * hardware.tile.cols
+        analog.append(
+            {
+                "layer": choice.name,
+                "rows": choice.rows,
+                "cols": choice.cols,
+                "utilisation": choice.rows * choice.cols / cells,
+                "blocks": blocks,
+            }
+        )
+    capacity = next_tile * hardware.tile.rows * hardware.tile.cols
+    return {
+        "schema_version": "1.0",
+        "strategy": "naive",
+        "tile": {"rows": hardware.tile.rows, "cols": hardware.tile.cols},
+        "tiles": next_tile,
+        "weights": weights,
+        "utilisation": weights / capacity if capacity else 0.0,
+        "analog": analog,
+        "digital": [
+            {"layer": choice.name, "rows": choice.rows, "cols": choice.cols, "reason": choice.reason}
+            for choice in choices
+            if not choice.analog
+        ],
+    }
+
+
+def write_base(
+    folder: Path, model: PreTrainedModel, tokenizer: Any, plan: Mapping[str, Any], hardware: Hardware
+) -> None:
+    """Write a mapped model: tiles, tile map, digital parameters, configuration and tokenizer."""
+    layers = analog_layers(model)
+    tiles: dict[str, Tensor] = {}
+    for entry in plan["analog"]:
+        grid = layers[entry["layer"]].grid
+        for block, tile in zip(entry["blocks"], grid.tiles, strict=True):
+            for part in ("g_plus", "g_minus", "w_scale"):
+                tiles[f"{block['tensors']}.{part}"] = getattr(tile, part)
+    meta_weights = {f"{name}.weight" for name in layers}
+    digital = {name: value for name, value in model.state_dict().items() if name not in meta_weights}
+    write_tensors(folder / "tiles.safetensors", tiles)
+    write_tensors(folder / "model.safetensors", digital)
+    write_json(folder / "tile_map.json", plan)
+    write_json(folder / "hardware.json", hardware.model_dump(mode="json"))
+    write_json(folder / "config.json", _portable_config(model))
+    tokenizer.save_pretrained(folder)
+
+
+def _portable_config(model: PreTrainedModel) -> dict[str, Any]:
+    """The model's configuration without the path it was loaded from."""
+    config = model.config.to_dict()
+    config.pop("_name_or_path", None)
+    return config
+
+
+def read_hardware(bundle: Bundle) -> Hardware:
+    """The hardware the bundle was mapped for."""
+    return Hardware.model_validate(bundle.read_json("hardware.json"))
+
+
+def read_tokenizer(bundle: Bundle) -> Any:
+    """The tokenizer that came with the checkpoint."""
+    for name in bundle.manifest.files:
+        if "/" not in name and name.endswith((".json", ".txt", ".model")):
+            bundle.file(name)
+    return AutoTokenizer.from_pretrained(bundle.path, local_files_only=True)
+
+
+def read_model(bundle: Bundle, hardware: Hardware, *, seed: int = 0, **config_changes: Any) -> PreTrainedModel:
+    """The mapped model, in digital mode, with a fresh head.
+
+    Args:
+        hardware: the bundle's own, or another with the same mapping.
+        seed: of the head's initial weights; torch's global generator is left as it was.
+        config_changes: such as ``num_labels``.
+
+    Raises:
+        ArtifactError: the hardware would map the weights differently, or the files do not fit together.
+    """
+    if hardware.mapping_digest() != bundle.manifest.mapping_digest:
+        raise ArtifactError(
+            f"{bundle.path}: the weights are mapped for other tiles, clipping, scales or g_max than the "
+            "hardware asked for; map again with `aimc-deploy map MODEL OUT --hardware ...`"
+        )
+    bundle.file("config.json")
+    config = AutoConfig.from_pretrained(bundle.path, local_files_only=True, **config_changes)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = AutoModelForSequenceClassification.from_config(config).eval()
+    plan = bundle.read_json("tile_map.json")
+    tiles = bundle.read_tensors("tiles.safetensors")
+    digital = bundle.read_tensors("model.safetensors")
+    layers = {entry["layer"]: _restore(bundle, model, entry, tiles, hardware) for entry in plan["analog"]}
+    _load_digital(bundle, model, digital, set(layers))
+    for name, layer in layers.items():
+        layer.bias = model.get_submodule(name).bias  # loaded a line above
+    replace_layers(model, layers)
+    return model.requires_grad_(False)
+
+
+def _restore(
+    bundle: Bundle, model: nn.Module, entry: Mapping[str, Any], tiles: Mapping[str, Tensor], hardware: Hardware
+) -> AnalogLinear:
+    name = entry["layer"]
+    g_max = hardware.device.g_max
+    try:
+        linear = model.get_submodule(name)
+        parts = [
+            Tile(
+                tiles[f"{block['tensors']}.g_plus"],
+                tiles[f"{block['tensors']}.g_minus"],
+                tiles[f"{block['tensors']}.w_scale"],
+                g_max,
+            )
+            for block in entry["blocks"]
+        ]
+    except (AttributeError, KeyError) as error:
+        raise ArtifactError(
+            f"{bundle.path}: tile_map.json, tiles.safetensors and config.json do not describe the same model "
+            f"(layer '{name}': {error}); map the model again"
+        ) from None
+    assert isinstance(linear, nn.Linear)
+    for (row, col), tile, block in zip(
+        Layout.of(linear.in_features, linear.out_features, hardware).blocks(), parts, entry["blocks"], strict=True
+    ):
+        expected = (col.stop - col.start, row.stop - row.start)
+        if tuple(tile.g_plus.shape) != expected or tuple(tile.g_minus.shape) != expected:
+            raise ArtifactError(
+                f"{bundle.path}: tiles.safetensors: '{block['tensors']}' has shape {tuple(tile.g_plus.shape)}, "
+                f"the tile map says {expected}; map the model again"
+            )
+        if float(tile.g_plus.min()) < 0 or max(float(tile.g_plus.max()), float(tile.g_minus.max())) > g_max * (1 + 1e-6):
+            raise ArtifactError(
+                f"{bundle.path}: tiles.safetensors: '{block['tensors']}' holds a conductance outside "
+                f"[0, {g_max:g}] uS; map the model again"
+            )
+    return restore_layer(linear, name, parts, hardware)
+
+
+def _load_digital(bundle: Bundle, model: nn.Module, digital: Mapping[str, Tensor], analog: set[str]) -> None:
+    """Load everything but the meta-weights; a head of another size keeps its fresh weights."""
+    own = model.state_dict()
+    encoder = f"{getattr(model, 'base_model_prefix', '')}."
+    fits = {}
+    for name, value in digital.items():
+        if name in own and own[name].shape == value.shape:
+            fits[name] = value
+        elif name.startswith(encoder):
+            raise ArtifactError(
+                f"{bundle.path}: model.safetensors: '{name}' does not fit the model in config.json; map again"
+            )
+    missing = [
+        name
+        for name in own
+        if name.startswith(encoder) and name not in fits and name.removesuffix(".weight") not in analog
+    ]
+    if missing:
+        raise ArtifactError(f"{bundle.path}: model.safetensors lacks '{missing[0]}'; map the model again")
+    model.load_state_dict(fits, strict=False)

@@ -1,0 +1,87 @@
+"""A bundle as a model in Python: program a chip, let it age, choose a task, call it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from peft import PeftModel
+from torch import nn
+
+from aimc_deploy.artifact.bundle import Bundle
+from aimc_deploy.config.hardware import Hardware
+from aimc_deploy.config.times import seconds
+from aimc_deploy.nn.convert import analog_layers, base_sha256, drift, program
+from aimc_deploy.workflows.adapters import attach, fit_head, read_record
+from aimc_deploy.workflows.base import read_hardware, read_model
+
+
+class DeployedModel(nn.Module):
+    """A mapped model with its adapters; it is called, moved and asked like the transformers model inside.
+
+    It computes digitally until :meth:`program` writes it to a chip.
+    """
+
+    def __init__(self, bundle: Bundle, hardware: Hardware | None = None, *, seed: int = 0) -> None:
+        super().__init__()
+        self.bundle = bundle
+        self.hardware = hardware or read_hardware(bundle)
+        self.seed = seed
+        self.adapter: str | None = None
+        self.model: Any = read_model(bundle, self.hardware)
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        return self.model(*args, **kwargs)
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            return getattr(super().__getattr__("model"), name)
+
+    def set_adapter(self, name: str) -> DeployedModel:
+        """Switch to another adapter of the bundle; no tile changes, and the chip stays as it is.
+
+        Raises:
+            ArtifactError: there is no such adapter.
+        """
+        record = read_record(self.bundle, name)
+        if isinstance(self.model, PeftModel):
+            self.model = self.model.unload()
+        fit_head(self.model, record.num_labels)
+        self.model = attach(self.bundle, self.model, name)
+        self.adapter = name
+        return self
+
+    def program(self, chip: int = 0) -> DeployedModel:
+        """Write the weights to chip number ``chip``; it is at 0 s until :meth:`drift`."""
+        program(self.model, self.seed, chip)
+        return self.drift(0.0)
+
+    def drift(self, time: str | float) -> DeployedModel:
+        """Move the programmed chip to a time since programming, such as ``"1y"``, or seconds."""
+        drift(self.model, seconds(time))
+        return self
+
+    def digital(self) -> DeployedModel:
+        """Compute without any hardware again."""
+        for layer in analog_layers(self.model).values():
+            layer.digital()
+        return self
+
+    def base_sha256(self) -> str:
+        """SHA-256 of what the tiles were asked to hold."""
+        return base_sha256(self.model)
+
+
+def load(bundle: str | Path, *, seed: int = 0) -> DeployedModel:
+    """Open a bundle as a model.
+
+    Args:
+        bundle: folder that ``aimc-deploy map`` wrote.
+        seed: of the chips; the same seed and chip number give the same chip.
+
+    Raises:
+        ArtifactError: there is no bundle, or it is damaged.
+    """
+    return DeployedModel(Bundle.open(Path(bundle)), seed=seed).eval()

@@ -1,0 +1,98 @@
+"""Map: a pretrained checkpoint onto tiles, once, as a bundle."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from aimc_deploy.artifact.bundle import Bundle
+from aimc_deploy.artifact.files import write_json
+from aimc_deploy.config.hardware import Hardware
+from aimc_deploy.config.load import config_digest
+from aimc_deploy.config.run import Run
+from aimc_deploy.errors import ModelError
+from aimc_deploy.models.checkpoint import load_checkpoint
+from aimc_deploy.models.outliers import add_outlier_channels
+from aimc_deploy.models.select import choose_layers
+from aimc_deploy.nn.convert import base_sha256, map_layer, replace_layers
+from aimc_deploy.workflows.base import tile_map, write_base
+from aimc_deploy.workflows.env import library_versions
+
+
+@dataclass(frozen=True)
+class MapResult:
+    """What was mapped: ``plan`` is the content of ``tile_map.json``; ``bundle`` is None in a dry run."""
+
+    plan: dict[str, Any]
+    provenance: dict[str, Any]
+    bundle: Bundle | None
+
+
+def run(config: Run, out: Path, *, dry_run: bool = False, overwrite: bool = False) -> MapResult:
+    """Load the checkpoint, place every static matrix on tiles, and write the bundle.
+
+    Raises:
+        ModelError: the checkpoint cannot be had, or nothing of it can be analog.
+        ArtifactError: ``out`` exists already.
+    """
+    checkpoint = load_checkpoint(config.source)
+    model, hardware = checkpoint.model, config.hardware
+    provenance = dict(checkpoint.provenance)
+    if config.source.outlier_channels:
+        add_outlier_channels(model, config.source.outlier_channels, config.source.outlier_factor, config.seed)
+        provenance["synthetic_outliers"] = {
+            "channels": config.source.outlier_channels,
+            "factor": config.source.outlier_factor,
+        }
+    choices = choose_layers(model, hardware.mapping.digital)
+    plan = tile_map(choices, hardware)
+    if not plan["analog"]:
+        raise ModelError("no layer is left for the tiles: take patterns out of mapping.digital")
+    if dry_run:
+        return MapResult(plan, provenance, None)
+    map_model(model, [entry["layer"] for entry in plan["analog"]], hardware)
+    bundle = create_bundle(config, out, model, checkpoint.tokenizer, plan, provenance, overwrite=overwrite)
+    return MapResult(plan, provenance, bundle)
+
+
+def map_model(model: nn.Module, names: list[str], hardware: Hardware) -> None:
+    """Put the named linear layers onto tiles, in place."""
+    layers = {}
+    for name in names:
+        layer = model.get_submodule(name)
+        assert isinstance(layer, nn.Linear)
+        layers[name] = map_layer(layer, name, hardware)
+    replace_layers(model, layers)
+
+
+def create_bundle(
+    config: Run,
+    out: Path,
+    model: Any,
+    tokenizer: Any,
+    plan: dict[str, Any],
+    provenance: dict[str, Any],
+    *,
+    overwrite: bool = False,
+) -> Bundle:
+    """Write a mapped model as a new bundle."""
+
+    def write(folder: Path) -> None:
+        write_base(folder, model, tokenizer, plan, config.hardware)
+        write_json(folder / "run.json", config.model_dump(mode="json"))
+
+    return Bundle.create(
+        out,
+        write,
+        overwrite=overwrite,
+        libraries=library_versions(),
+        source=provenance,
+        config_sha256=config_digest(config),
+        hardware_digest=config.hardware.digest(),
+        mapping_digest=config.hardware.mapping_digest(),
+        seed=config.seed,
+        base_sha256=base_sha256(model),
+    )
