@@ -15,10 +15,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from aimc_deploy.version import __version__
+
 if TYPE_CHECKING:
     from aimc_deploy.workflows.deployed import load
 
-__version__ = "0.1.0"
 __all__ = ["__version__", "load"]
 
 

@@ -16,13 +16,13 @@ from typing import Any, BinaryIO
 from safetensors import SafetensorError
 from torch import Tensor
 
-from aimc_deploy import __version__
-from aimc_deploy.artifact.contents import check_free, entries_of, entry_of, layout_problems, printable
+from aimc_deploy.artifact.contents import check_free, entries_of, entry_of, layout_problems
 from aimc_deploy.artifact.files import (
     TEMPORARY,
     load_json,
     load_tensors,
     open_regular,
+    printable,
     reporting,
     sha256,
     write_atomic,
@@ -50,6 +50,7 @@ from aimc_deploy.artifact.manifest import (
     write_manifest,
 )
 from aimc_deploy.errors import ArtifactError
+from aimc_deploy.version import __version__
 
 Writer = Callable[[Path], None]
 """Puts files into the folder it is given."""
@@ -141,7 +142,7 @@ class Bundle:
                 before = _stamp(path)
                 try:
                     return cls._open_as_it_is(path, check)
-                except ArtifactError:
+                except (ArtifactError, OSError):
                     # Another process may have written while we read; if not, the bundle is damaged.
                     if _stamp(path) == before and is_settled(path):
                         raise

@@ -6,22 +6,23 @@ import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from aimc_deploy.artifact.files import LOCK, TEMPORARY, defect, read_json, sha256_file
+from aimc_deploy.artifact.files import LOCK, defect, is_temporary, printable, read_json, sha256_file
 from aimc_deploy.artifact.manifest import MANIFEST, MAX_MANIFEST_BYTES, TOOL, FileEntry, is_file_name
 from aimc_deploy.errors import ArtifactError
 
 
-def walk(root: Path) -> Iterator[tuple[str, os.stat_result]]:
+def walk(root: Path, *, hidden: bool = False) -> Iterator[tuple[str, os.stat_result]]:
     """Relative name and status of everything below ``root`` that is no folder; links are not followed.
 
-    Names that begin with a dot are left out: the files of a bundle have none, and nothing reads them.
+    Args:
+        hidden: also names that begin with a dot; the files of a bundle have none, and nothing reads them.
     """
     folders = [""]
     while folders:
         prefix = folders.pop()
         with os.scandir(root / prefix) as entries:
             for entry in sorted(entries, key=lambda entry: entry.name):
-                if entry.name.startswith("."):
+                if entry.name.startswith(".") and not hidden:
                     continue
                 if entry.is_dir(follow_symlinks=False):
                     folders.append(f"{prefix}{entry.name}/")
@@ -85,16 +86,11 @@ def check_free(path: Path, overwrite: bool) -> None:
             raise ArtifactError(f"{path} exists and is no bundle: choose another OUT")
     if not overwrite:
         raise ArtifactError(f"{path} has a bundle already: choose another OUT or replace it with --overwrite")
-    extra = [name for name, _ in walk(path) if name not in files and name != MANIFEST]
-    extra += [name for name in os.listdir(path) if name.startswith(".") and name != LOCK]
-    extra = [name for name in extra if not name.startswith(TEMPORARY)]
+    ours = {*files, MANIFEST, LOCK}
+    extra = [name for name, _ in walk(path, hidden=True) if name not in ours]
+    extra = [name for name in extra if not is_temporary(name.split("/")[0])]
     if extra:
         raise ArtifactError(
             f"{path} holds {printable(min(extra))}, which is not part of the bundle and would be lost: "
             "move it elsewhere or choose another OUT"
         )
-
-
-def printable(name: str) -> str:
-    """A name that is safe to show: a hostile one may hold line ends, escapes or broken Unicode."""
-    return name if name.isprintable() else ascii(name)

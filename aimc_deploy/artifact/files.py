@@ -9,9 +9,11 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
+import itertools
 import json
 import math
 import os
+import re
 import secrets
 import stat
 from collections import Counter
@@ -33,6 +35,16 @@ MAX_JSON_DEPTH = 64
 MAX_JSON_ITEMS = 4_000_000  # the smallest takes 64 bytes as a Python object: 256 MiB
 MAX_HEADER_BYTES = 32 * 1024**2
 _CHUNK_BYTES = 1024**2
+
+
+def is_temporary(name: str, prefix: str = TEMPORARY) -> bool:
+    """Whether a name is one that this package gave to something unfinished, and nobody else."""
+    return re.fullmatch(rf"{re.escape(prefix)}[0-9a-f]{{16}}", name) is not None
+
+
+def printable(name: str) -> str:
+    """A name that is safe to show: a hostile one may hold line ends, escapes or broken Unicode."""
+    return name if name.isprintable() else ascii(name)
 
 
 @contextlib.contextmanager
@@ -148,18 +160,17 @@ def _finite(text: str) -> float:
 def _check_depth(content: Any) -> None:
     level = [content]
     for _ in range(MAX_JSON_DEPTH + 1):
-        below: list[Any] = []
+        inner = [value for value in level if isinstance(value, (dict, list))]
         for value in level:
-            if isinstance(value, dict):
-                below += value.keys()
-                below += value.values()
-            elif isinstance(value, list):
-                below += value
-            elif isinstance(value, str):
+            if isinstance(value, str):
                 value.encode()  # half a surrogate pair is no text: UnicodeEncodeError is a ValueError
-        level = below
-        if not level:
+        if not inner:
             return
+        level = [
+            part
+            for value in inner
+            for part in (itertools.chain(value, value.values()) if isinstance(value, dict) else value)
+        ]
     raise ValueError(f"it is nested more than {MAX_JSON_DEPTH} levels deep")
 
 

@@ -12,7 +12,6 @@ import contextlib
 import errno
 import fcntl
 import os
-import re
 import secrets
 import shutil
 import time
@@ -22,6 +21,7 @@ from pathlib import Path
 from aimc_deploy.artifact.files import (
     LOCK,
     TEMPORARY,
+    is_temporary,
     read_json,
     reporting,
     sync_file,
@@ -34,7 +34,6 @@ from aimc_deploy.errors import ArtifactError
 PENDING = ".pending.json"
 LOCK_WAIT_S = 5.0  # a commit is a few renames; whoever holds the lock longer is stuck
 _POLL_S = 0.02
-_STAGED = re.compile(rf"{re.escape(TEMPORARY)}[0-9a-f]{{16}}")
 
 
 @contextlib.contextmanager
@@ -83,9 +82,10 @@ def staging(parent: Path, prefix: str) -> Iterator[Path]:
     while True:
         folder = parent / f"{prefix}{secrets.token_hex(8)}"
         folder.mkdir()
-        descriptor = _try_lock(folder, os.O_RDONLY | os.O_DIRECTORY)
-        if descriptor is not None:  # else another process took it for one left behind
-            break
+        with contextlib.suppress(FileNotFoundError):
+            descriptor = _try_lock(folder, os.O_RDONLY | os.O_DIRECTORY)
+            if descriptor is not None:  # else another process took it for one left behind
+                break
     try:
         yield folder
     finally:
@@ -97,7 +97,7 @@ def staging(parent: Path, prefix: str) -> Iterator[Path]:
 def sweep(parent: Path, prefix: str) -> None:
     """Remove the temporary files and folders that killed processes left in ``parent``."""
     for entry in list(os.scandir(parent)):
-        if not entry.name.startswith(prefix):
+        if not is_temporary(entry.name, prefix):
             continue
         if not entry.is_dir(follow_symlinks=False):
             with contextlib.suppress(OSError):
@@ -122,7 +122,8 @@ def install(staged: Path, root: Path, *, replace: bool) -> None:
     """Give a complete, flushed bundle the name ``root``; ``replace`` the one that may be there."""
     if not (replace and (root / MANIFEST).exists()):
         os.rename(staged, root)
-        sync_folder(root.parent)
+        with reporting(f"{root} is written, but may not survive a power cut"):
+            sync_folder(root.parent)
         return
     aside = root.with_name(f"{_aside(root)}{secrets.token_hex(8)}")
     with locked(root):
@@ -132,10 +133,12 @@ def install(staged: Path, root: Path, *, replace: bool) -> None:
         except OSError:
             os.rename(aside, root)
             raise
-        sync_folder(root.parent)
+        with reporting(f"{root} is written, but may not survive a power cut"):
+            sync_folder(root.parent)
         # From here on it is a leftover, and no bundle to be moved back.
         discarded = root.with_name(f"{beside(root)}{secrets.token_hex(8)}")
-        os.rename(aside, discarded)
+        with contextlib.suppress(OSError):
+            os.rename(aside, discarded)
     shutil.rmtree(discarded, ignore_errors=True)
 
 
@@ -182,7 +185,7 @@ def _aside(root: Path) -> str:
 def _asides(root: Path) -> list[Path]:
     if not root.parent.is_dir():
         return []
-    return sorted(entry for entry in root.parent.iterdir() if entry.name.startswith(_aside(root)))
+    return sorted(entry for entry in root.parent.iterdir() if is_temporary(entry.name, _aside(root)))
 
 
 def commit(root: Path, staged: Path, targets: Sequence[str]) -> None:
@@ -208,11 +211,11 @@ def finish(root: Path) -> None:
             new, place = staged / str(index), root / target
             if not os.path.lexists(new):  # renamed before the interruption
                 continue
-            place.parent.mkdir(exist_ok=True)
+            place.parent.mkdir(parents=True, exist_ok=True)
             if place.is_dir():
                 os.rename(place, staged / f"{index}.old")
             os.replace(new, place)
-        for folder in sorted({(root / target).parent for target in targets}):
+        for folder in _folders(root, targets):
             sync_folder(folder)
         os.unlink(root / PENDING)
         sync_folder(root)
@@ -221,10 +224,10 @@ def finish(root: Path) -> None:
 
 def _read_journal(root: Path) -> tuple[Path, list[str]]:
     match read_json(root / PENDING, max_bytes=1024**2):
-        case {"staged": str(name), "targets": [*targets]} if _STAGED.fullmatch(name) and all(
+        case {"staged": str(name), "targets": [*targets]} if is_temporary(name) and all(
             isinstance(target, str) and _is_target(target) for target in targets
         ):
-            folders = {root / name, *((root / target).parent for target in targets)} - {root}
+            folders = {root / name, *_folders(root, targets)} - {root}
             # A link in the place of a folder would lead the renames out of the bundle.
             if (root / name).is_dir() and not any(map(os.path.islink, folders)):
                 return root / name, targets
@@ -232,6 +235,11 @@ def _read_journal(root: Path) -> tuple[Path, list[str]]:
         f"{root / PENDING} does not belong to this bundle: delete it, then check the bundle with "
         "`aimc-deploy verify`"
     )
+
+
+def _folders(root: Path, targets: Sequence[str]) -> list[Path]:
+    """``root`` and every folder between it and the targets."""
+    return sorted({root / folder for target in targets for folder in Path(target).parents})
 
 
 def _is_target(name: str) -> bool:

@@ -14,7 +14,7 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from aimc_deploy.artifact.files import dump_json, load_json, open_regular, write_json
+from aimc_deploy.artifact.files import dump_json, load_json, open_regular, printable, write_json
 from aimc_deploy.errors import ArtifactError
 
 SCHEMA_VERSION = "1.0"
@@ -30,7 +30,7 @@ _FILE = re.compile(
     r"|[a-z0-9_][a-z0-9_.]{0,127}\.(?:json|txt|model)"  # ours, and those of any tokenizer
     rf"|adapters/{_PART}/{_PART}\.(?:safetensors|json|md|txt)"
     rf"|results/{_PART}\.(?:json|csv|svg|png)"
-    rf"|report/{_PART}"
+    rf"|report/{_PART}\.(?:html|json|csv|svg|png|xml|md|txt)"
 )
 _FOLDER = re.compile(rf"adapters/{_PART}|results|report")
 _Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -165,4 +165,5 @@ def validated(model: type[_Model], content: Any, where: Path | str) -> _Model:
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"]) or "the document"
-        raise ArtifactError(f"{where}: {field}: {first['msg'].removeprefix('Value error, ')}") from None
+        problem = printable(f"{field}: {first['msg'].removeprefix('Value error, ')}")
+        raise ArtifactError(f"{where}: {problem}") from None

@@ -91,7 +91,11 @@ class Results(_Record):
     @field_validator("baselines")
     @classmethod
     def _sorted_baselines(cls, baselines: tuple[Baseline, ...]) -> tuple[Baseline, ...]:
-        return tuple(sorted(baselines, key=lambda baseline: baseline.adapter))
+        ordered = tuple(sorted(baselines, key=lambda baseline: baseline.adapter))
+        for baseline, after in itertools.pairwise(ordered):
+            if baseline.adapter == after.adapter:
+                raise ValueError(f"the digital model with adapter '{after.adapter}' is there twice")
+        return ordered
 
     @field_validator("rows")
     @classmethod
@@ -181,7 +185,7 @@ def from_json(text: str, where: str = "the results") -> Results:
     Raises:
         ArtifactError: no valid JSON, from a newer version, or a field is missing or wrong.
     """
-    content = parse_json(text.encode(), where)
+    content = parse_json(text.encode(errors="surrogatepass"), where)
     check_version(content, where)
     return validated(Results, content, where)
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from aimc_deploy.cli import options
 from aimc_deploy.cli.output import Bar, emit, err, guarded, next_step, out
+
+if TYPE_CHECKING:
+    from aimc_deploy.workflows.adapt import AdaptResult
 
 
 @guarded
@@ -25,7 +28,9 @@ def command(
     bundle_out: Annotated[
         Path | None, typer.Option("--out", help="With --method full: folder of the new bundle.")
     ] = None,
-    train_samples: Annotated[int | None, typer.Option(help="Use only so many samples, drawn by seed.")] = None,
+    train_samples: Annotated[
+        int | None, typer.Option(help="Use only so many samples, drawn by seed.")
+    ] = None,
     epochs: Annotated[float | None, typer.Option(help="Passes over the data.")] = None,
     data_dir: options.DataDir = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue an interrupted run.")] = False,
@@ -72,40 +77,45 @@ def command(
         return
     from aimc_deploy.workflows import adapt as workflow
 
+    existing: Literal["replace", "refuse"] = "replace" if overwrite else "refuse"
     try:
         with Bar(output) as bar:
-            result = workflow.run(run, out=bundle_out, resume=resume, overwrite=overwrite, progress=bar)
+            result = workflow.run(run, out=bundle_out, resume=resume, existing=existing, progress=bar)
     except KeyboardInterrupt:
         err.print("stopped; the last checkpoint is kept: continue with the same command and --resume")
         raise
-    figures = {"digital": result.digital, "unadapted": result.unadapted, "adapted": result.adapted}
+    emit(output, payload(result), lambda: show(result))
+    data = "" if run.data_dir is None else f" --data-dir {run.data_dir}"
+    next_step(output, f"aimc-deploy evaluate --task {run.task}{options.place(result.bundle.path)}{data}")
 
-    def human() -> None:
-        out.print(
-            f"adapter '{result.name}': {result.parameters:,} parameters, {result.samples} samples, "
-            f"{result.steps} steps; base unchanged ({result.base_after[:12]})",
-            markup=False,
-        )
-        words = {
-            "digital": "without hardware",
-            "unadapted": "on tiles without LoRA",
-            "adapted": "on tiles, adapted",
-        }
-        parts = [f"{words[key]} {value:.3f}" for key, value in figures.items() if value is not None]
-        out.print(f"{result.metric} on dev (chip 0, 0 s): " + ", ".join(parts), markup=False)
 
-    payload = {
+def payload(result: AdaptResult) -> dict[str, Any]:
+    """What ``--format json`` prints."""
+    record = result.record
+    return {
         "bundle": str(result.bundle.path),
         "adapter": result.name,
-        "task": result.task,
-        "metric": result.metric,
-        **figures,
-        "parameters": result.parameters,
-        "samples": result.samples,
-        "steps": result.steps,
-        "base_sha256": result.base_after,
+        "task": record.task,
+        "metric": record.metric,
+        **record.scores,
+        "parameters": record.parameters,
+        "samples": record.training["samples"],
+        "steps": record.training["steps"],
+        "base_before": result.base_before,
+        "base_after": result.base_after,
     }
-    emit(output, payload, human)
-    place = "" if str(result.bundle.path) == "aimc-bundle" else f" --bundle {result.bundle.path}"
-    data = "" if run.data_dir is None else f" --data-dir {run.data_dir}"
-    next_step(output, f"aimc-deploy evaluate --task {run.task}{place}{data}")
+
+
+def show(result: AdaptResult) -> None:
+    """Two lines: what was trained, and how good it is."""
+    record = result.record
+    same = result.base_before == result.base_after
+    base = f"base unchanged ({result.base_after[:12]})" if same else f"new base in {result.bundle.path}"
+    out.print(
+        f"adapter '{result.name}': {record.parameters:,} parameters, {record.training['samples']:,} samples, "
+        f"{record.training['steps']:,} steps; {base}",
+        markup=False,
+    )
+    words = {"digital": "without hardware", "unadapted": "on tiles, LoRA off", "adapted": "on tiles, adapted"}
+    parts = [f"{words[key]} {value:.3f}" for key, value in record.scores.items() if value is not None]
+    out.print(f"{record.metric} on dev (chip 0, 0 s): " + ", ".join(parts), markup=False)

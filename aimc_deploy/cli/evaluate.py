@@ -31,10 +31,17 @@ def command(
         float | None,
         typer.Option(help="Fail (exit 3) if the lower bound is more than this fraction below digital."),
     ] = None,
-    at: Annotated[str | None, typer.Option(help="Time at which the gate looks; every time if left out.")] = None,
+    at: Annotated[
+        str | None, typer.Option(help="Time at which the gate looks; every time if left out.")
+    ] = None,
+    unadapted: Annotated[
+        bool, typer.Option("--unadapted", help="Measure each adapter's head with LoRA switched off, too.")
+    ] = False,
     samples: Annotated[int | None, typer.Option(help="Use only so many dev samples, drawn by seed.")] = None,
     workers: Annotated[int | None, typer.Option(help="Processes; the result does not depend on it.")] = None,
-    results: Annotated[str | None, typer.Option(help="Name of the results in the bundle; the task's.")] = None,
+    results: Annotated[
+        str | None, typer.Option(help="Name of the results in the bundle; the task's.")
+    ] = None,
     data_dir: options.DataDir = None,
     hardware: options.Hardware = None,
     config: options.ConfigFile = None,
@@ -66,6 +73,7 @@ def command(
             "evaluate.gate.min_accuracy": min_accuracy,
             "evaluate.gate.max_drop": max_drop,
             "evaluate.gate.at": at,
+            "evaluate.unadapted": unadapted or None,
             "evaluate.eval_samples": samples,
             "evaluate.workers": workers,
             "hardware": hardware,
@@ -89,7 +97,7 @@ def command(
     emit(output, payload, lambda: show(result))
     if result.failures:
         raise GateFailed("; ".join(result.failures))
-    next_step(output, f"aimc-deploy inspect {run.bundle}")
+    next_step(output, f"aimc-deploy report{options.place(run.bundle)}")
 
 
 def show(result: EvaluateResult) -> None:

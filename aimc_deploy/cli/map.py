@@ -72,8 +72,7 @@ def command(
     if dry_run:
         err.print("dry run: nothing was written")
     else:
-        place = "" if run.bundle == "aimc-bundle" else f" --bundle {run.bundle}"
-        next_step(output, f"aimc-deploy adapt --task {run.task}{place}")
+        next_step(output, f"aimc-deploy adapt --task {run.task}{options.place(run.bundle)}")
 
 
 def show(result: MapResult) -> None:
@@ -82,7 +81,12 @@ def show(result: MapResult) -> None:
 
     plan = result.plan
     table = Table(title="analog layers", title_justify="left")
-    for name, side in (("layer", "left"), ("inputs x outputs", "right"), ("tiles", "right"), ("used", "right")):
+    for name, side in (
+        ("layer", "left"),
+        ("inputs x outputs", "right"),
+        ("tiles", "right"),
+        ("used", "right"),
+    ):
         table.add_column(name, justify=side)  # type: ignore[arg-type]
     for entry in plan["analog"]:
         table.add_row(
@@ -98,7 +102,12 @@ def show(result: MapResult) -> None:
     for entry in plan["digital"]:
         table.add_row(entry["layer"], entry["reason"])
     out.print(table)
-    size = plan["tile"]
+    summary(result)
+
+
+def summary(result: MapResult) -> None:
+    """One line, and where the bundle is."""
+    plan, size = result.plan, result.plan["tile"]
     out.print(
         f"{len(plan['analog'])} matrices, {plan['weights']:,} weights on {plan['tiles']} tiles of "
         f"{size['rows']} x {size['cols']}, {plan['utilisation']:.1%} used"

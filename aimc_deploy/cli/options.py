@@ -27,7 +27,9 @@ ConfigFile = Annotated[
 ]
 Settings = Annotated[
     list[str] | None,
-    typer.Option("--set", help="Override any key, such as hardware.adc.bits=6. Repeatable.", metavar="KEY=VALUE"),
+    typer.Option(
+        "--set", help="Override any key, such as hardware.adc.bits=6. Repeatable.", metavar="KEY=VALUE"
+    ),
 ]
 Hardware = Annotated[
     str | None,
@@ -45,6 +47,19 @@ DataDir = Annotated[
     typer.Option("--data-dir", help="Folder with the task's files (GLUE TSV, CSV, JSONL or parquet)."),
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is there under the same name.")]
+
+
+DEFAULT_BUNDLE = "aimc-bundle"
+
+
+def bundle_path(given: Path | None) -> Path:
+    """The bundle asked for, or the default."""
+    return given or Path(DEFAULT_BUNDLE)
+
+
+def place(bundle: Path | str) -> str:
+    """How to name a bundle in the next command; nothing for the default."""
+    return "" if str(bundle) == DEFAULT_BUNDLE else f" --bundle {bundle}"
 
 
 def resolve(

@@ -48,7 +48,9 @@ def guarded(function: Callable[..., None]) -> Callable[..., None]:
         except Exception as error:
             if debug:
                 traceback.print_exc()
-            _complain(f"internal error: {type(error).__name__}: {error}; run again with --debug and report it")
+            _complain(
+                f"internal error: {type(error).__name__}: {error}; run again with --debug and report it"
+            )
             raise typer.Exit(1) from None
 
     return command

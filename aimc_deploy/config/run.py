@@ -48,9 +48,9 @@ class Adapt(Model):
     ] = 0.067
     epochs: Annotated[float | None, Field(gt=0, le=1000, description="null: the task's own")] = None
     batch_size: Annotated[int, Field(ge=1, le=4096)] = 32
-    learning_rate: Annotated[float | None, Field(gt=0, description="null: 2.0e-4 for lora, 5.0e-5 for full")] = (
-        None
-    )
+    learning_rate: Annotated[
+        float | None, Field(gt=0, description="null: 2.0e-4 for lora, 5.0e-5 for full")
+    ] = None
     warmup_ratio: Annotated[float, Field(ge=0, lt=1)] = 0.0
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
     max_grad_norm: Annotated[float, Field(gt=0)] = 1.0
@@ -81,6 +81,9 @@ class Evaluate(Model):
         int | None, Field(ge=1, le=256, description="processes, one thread each; null: one a processor")
     ] = None
     adapters: Annotated[tuple[Name, ...], Field(description="none: every adapter of the task")] = ()
+    unadapted: Annotated[
+        bool, Field(description="measure each adapter's head with LoRA switched off too")
+    ] = False
     compensation: Annotated[
         Literal["none", "global", "per_column"] | None, Field(description="null: as the hardware says")
     ] = None
@@ -99,4 +102,8 @@ class Run(Model):
     source: Source = Source()
     hardware: Hardware = Hardware()
     adapt: Adapt = Adapt()
+    baselines: Annotated[
+        tuple[Literal["digital", "full"], ...],
+        Field(description="train these too, to compare with: plain digital LoRA, retraining of all weights"),
+    ] = ()
     evaluate: Evaluate = Evaluate()

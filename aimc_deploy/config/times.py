@@ -34,7 +34,9 @@ def seconds(text: str | float) -> float:
     value = float(match.group(1)) * SECONDS_PER_UNIT[unit] if match and unit in SECONDS_PER_UNIT else math.nan
     if not math.isfinite(value):
         units = ", ".join(SECONDS_PER_UNIT)
-        raise ConfigError(f"'{text}' is no time: write a number and one of {units}, for example 0s, 1h or 10y")
+        raise ConfigError(
+            f"'{text}' is no time: write a number and one of {units}, for example 0s, 1h or 10y"
+        )
     return value
 
 

@@ -8,6 +8,8 @@ with such outliers. A result obtained with it must say so.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -15,7 +17,7 @@ from aimc_deploy.errors import ModelError
 
 
 @torch.no_grad()
-def add_outlier_channels(model: nn.Module, channels: int, factor: float, seed: int) -> list[int]:
+def add_outlier_channels(model: Any, channels: int, factor: float, seed: int) -> list[int]:
     """Multiply ``channels`` hidden channels of a MobileBERT classifier by ``factor``, in place.
 
     The channels are drawn by ``seed``. The digital output stays the same up to rounding.
@@ -26,7 +28,7 @@ def add_outlier_channels(model: nn.Module, channels: int, factor: float, seed: i
         ModelError: the model is no MobileBERT with NoNorm, or has fewer channels than asked for.
     """
     config = getattr(model, "config", None)
-    if getattr(config, "model_type", "") != "mobilebert" or config.normalization_type != "no_norm":
+    if config is None or config.model_type != "mobilebert" or config.normalization_type != "no_norm":
         raise ModelError(
             "synthetic outlier channels need a MobileBERT with NoNorm, whose residual stream is linear; "
             "leave out source.outlier_channels for other models"

@@ -44,7 +44,16 @@ class AnalogLinear(nn.Linear):
         self.set_hardware(hardware)
 
     def set_hardware(self, hardware: Hardware) -> None:
-        """Take other converters, noise and compensation; what was programmed is forgotten."""
+        """Take other converters, noise and compensation; what was programmed is forgotten.
+
+        Raises:
+            ValueError: the targets were mapped for another ``g_max``.
+        """
+        mapped, asked = self.grid.tiles[0].g_max, hardware.device.g_max
+        if mapped != asked:
+            raise ValueError(
+                f"layer '{self.name}' is mapped for g_max {mapped:g} uS, not {asked:g} uS: map again"
+            )
         self.hardware = hardware
         self.periphery = Periphery.of(hardware)
         self.digital()
@@ -62,10 +71,14 @@ class AnalogLinear(nn.Linear):
         self._weight_noise = weight_noise
 
     def program(self, seed: int, chip: int) -> None:
-        """Write the targets into the devices of chip number ``chip``; nothing of an earlier chip stays."""
+        """Write the targets into the devices of chip number ``chip``; nothing of an earlier chip stays.
+
+        The chip lives on the torch device that the layer is on now.
+        """
         self.digital()
         model = device_model(self.hardware.device)
-        self._programmed = self.grid.program(model, seed, "chip", chip, self.name)
+        targets = self.grid.to(self.weight.device)
+        self._programmed = targets.program(model, seed, "chip", chip, self.name)
 
     def drift(self, t_inference_s: float) -> None:
         """Move the programmed chip to ``t_inference_s`` seconds after programming.
@@ -74,18 +87,20 @@ class AnalogLinear(nn.Linear):
             RuntimeError: nothing is programmed.
         """
         if self._programmed is None:
-            raise RuntimeError(f"layer '{self.name}' is not programmed: call program(chip) before drift(time)")
+            raise RuntimeError(
+                f"layer '{self.name}' is not programmed: call program(chip) before drift(time)"
+            )
         self._segments = self._programmed.drift(t_inference_s, self.hardware)
         names = (*self._programmed.names, "output", float(t_inference_s))
         self._noise = stream(self.weight.device, *names)
 
-    def forward(self, x: Float[Tensor, "*batch rows"]) -> Float[Tensor, "*batch cols"]:
+    def forward(self, input: Float[Tensor, "*batch rows"]) -> Float[Tensor, "*batch cols"]:
         if self._segments is not None:
-            y = self._chip(x, self._segments)
+            y = self._chip(input, self._segments)
         elif self._weight_noise is not None:
-            y = self._simulated(x, self._weight_noise)
+            y = self._simulated(input, self._weight_noise)
         else:
-            return nn.functional.linear(x, self.weight, self.bias)
+            return nn.functional.linear(input, self.weight, self.bias)
         return y if self.bias is None else y + self.bias
 
     def _input_range(self, index: int) -> float | None:

@@ -16,18 +16,16 @@ from aimc_deploy.tile.tile import Tile
 
 
 def map_layer(layer: nn.Linear, name: str, hardware: Hardware) -> AnalogLinear:
-    """A linear layer clipped and mapped onto tiles; the bias stays digital."""
+    """A linear layer clipped and mapped onto tiles; the bias stays digital, and its mode stays."""
     clipped = clip_weights(layer.weight.detach(), hardware.mapping.clip)
     bias = None if layer.bias is None else layer.bias
-    return AnalogLinear(Grid.map(clipped, hardware), bias, name, hardware)
+    return AnalogLinear(Grid.map(clipped, hardware), bias, name, hardware).train(layer.training)
 
 
-def restore_layer(
-    layer: nn.Linear, name: str, tiles: Iterable[Tile], hardware: Hardware
-) -> AnalogLinear:
-    """A layer from tiles that were mapped before."""
+def restore_layer(layer: nn.Linear, name: str, tiles: Iterable[Tile], hardware: Hardware) -> AnalogLinear:
+    """A layer from tiles that were mapped before, in the mode of the one it replaces."""
     layout = Layout.of(layer.in_features, layer.out_features, hardware)
-    return AnalogLinear(Grid(layout, tuple(tiles)), layer.bias, name, hardware)
+    return AnalogLinear(Grid(layout, tuple(tiles)), layer.bias, name, hardware).train(layer.training)
 
 
 def replace_layers(model: nn.Module, layers: Mapping[str, AnalogLinear]) -> None:

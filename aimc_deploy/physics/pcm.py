@@ -41,7 +41,7 @@ class PCMModel:
         return mean.addcmul_(std, normal).abs_().mul_(self.device.drift_scale)
 
     def sigma_read(self, rel: Float[Tensor, "..."], t_s: float) -> Float[Tensor, "..."]:
-        """``min(0.0088 / r^0.65, 0.2) * sqrt(ln((t + t_read) / (2 t_read)))``, relative to the conductance."""
+        """``min(0.0088 / r^0.65, 0.2) * sqrt(ln((t + t_read) / (2 t_read)))``, relative."""
         t_read = self.device.t_read_s
         growth = math.sqrt(math.log((t_s + t_read) / (2 * t_read)))
         share = rel.pow(0.65).clamp_(min=1e-3).reciprocal_().mul_(0.0088).clamp_(max=0.2)

@@ -27,7 +27,10 @@ def read_conductance(
 
 
 def read_variance(
-    g_drifted: Float[Tensor, "cols rows"], g_programmed: Float[Tensor, "cols rows"], t_s: float, model: DeviceModel
+    g_drifted: Float[Tensor, "cols rows"],
+    g_programmed: Float[Tensor, "cols rows"],
+    t_s: float,
+    model: DeviceModel,
 ) -> Float[Tensor, "cols rows"]:
     """Variance in uS^2 of one reading when every product reads anew.
 

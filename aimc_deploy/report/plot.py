@@ -20,9 +20,12 @@ def accuracy_over_time(results: Results, summaries: Sequence[Summary]) -> str:
     import matplotlib
 
     matplotlib.use("Agg")
+    from matplotlib import style
     from matplotlib.figure import Figure
 
-    with matplotlib.rc_context({"svg.hashsalt": "aimc-deploy", "svg.fonttype": "none", "font.size": 10}):
+    # The default style first: nobody's own matplotlibrc must show in the bytes.
+    fixed = {"svg.hashsalt": "aimc-deploy", "svg.fonttype": "none", "font.size": 10}
+    with style.context(["default", fixed]):
         figure = Figure(figsize=(7.0, 4.0), layout="constrained")
         axes = figure.subplots()
         adapters = list(dict.fromkeys(row.adapter for row in results.rows))

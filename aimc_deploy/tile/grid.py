@@ -6,8 +6,9 @@ the same rows read the same inputs; parts of the same columns are summed digital
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float
@@ -26,7 +27,7 @@ def cut(length: int, largest: int) -> list[slice]:
     edges = [0]
     for part in range(parts):
         edges.append(edges[-1] + size + (part < longer))
-    return [slice(start, stop) for start, stop in zip(edges, edges[1:], strict=False)]
+    return [slice(start, stop) for start, stop in itertools.pairwise(edges)]
 
 
 @dataclass(frozen=True)
@@ -86,6 +87,10 @@ class Grid:
         scale, g_max = hardware.mapping.scale, hardware.device.g_max
         tiles = (Tile.map(weight[col, row], scale, g_max) for row, col in layout.blocks())
         return cls(layout, tuple(tiles))
+
+    def to(self, device: torch.device) -> Grid:
+        """The same targets on another torch device."""
+        return replace(self, tiles=tuple(tile.to(device) for tile in self.tiles))
 
     def weight(self) -> Float[Tensor, "cols rows"]:
         """The meta-weights: exactly what the tiles were asked to hold, put together again."""

@@ -59,18 +59,23 @@ def mvm(
         generator: of the noise; None takes torch's own, which the trainer saves and restores.
 
     Gradients pass straight through the converters inside their range and stop outside it; the range
-    itself is taken as constant.
+    itself and the noise are taken as constant.
     """
     if torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad):
-        return _StraightThrough.apply(x, weight, periphery, input_range, generator)
-    y, full_scale = _analog(*_convert_input(x, periphery, input_range), weight, periphery, read_variance, generator)
+        return _StraightThrough.apply(x, weight, periphery, input_range, read_variance, generator)
+    y, full_scale = _analog(
+        *_convert_input(x, periphery, input_range), weight, periphery, read_variance, generator
+    )
     return quantise_(y, periphery.adc_bits, periphery.output_range).mul_(full_scale)
 
 
-def _convert_input(x: Tensor, periphery: Periphery, input_range: float | None) -> tuple[Tensor, Tensor | float]:
+def _convert_input(
+    x: Tensor, periphery: Periphery, input_range: float | None
+) -> tuple[Tensor, Tensor | float]:
     """Inputs after the DAC in units of their full scale, and the full scale."""
     if input_range is None:
-        full_scale: Tensor | float = x.detach().abs().amax(dim=-1, keepdim=True).clamp_(min=SMALLEST_RANGE)
+        smallest = max(SMALLEST_RANGE, torch.finfo(x.dtype).tiny)  # half precision rounds 1e-30 to zero
+        full_scale: Tensor | float = x.detach().abs().amax(dim=-1, keepdim=True).clamp_(min=smallest)
         converted = x.detach() / full_scale
     else:
         full_scale = input_range
@@ -108,10 +113,11 @@ class _StraightThrough(torch.autograd.Function):
         weight: Tensor,
         periphery: Periphery,
         input_range: float | None,
+        read_variance: Tensor | None,
         generator: torch.Generator | None,
     ) -> Tensor:
         converted, full_scale = _convert_input(x, periphery, input_range)
-        y, _ = _analog(converted, full_scale, weight.detach(), periphery, None, generator)
+        y, _ = _analog(converted, full_scale, weight.detach(), periphery, read_variance, generator)
         # Saturation is rare: a mask is kept only where something did saturate.
         ctx.adc_mask = _inside(y, periphery.output_range)
         ctx.dac_mask = None if input_range is None else _inside(x.detach(), input_range)
@@ -133,7 +139,7 @@ class _StraightThrough(torch.autograd.Function):
         if ctx.needs_input_grad[1]:
             scaled = (grad * ctx.full_scale).flatten(0, -2)
             grad_weight = scaled.T @ converted.flatten(0, -2)
-        return grad_x, grad_weight, None, None, None
+        return grad_x, grad_weight, None, None, None, None
 
 
 def _inside(value: Tensor, full_scale: float) -> Tensor | None:

@@ -6,7 +6,7 @@ programmed and programming again never starts from noisy weights.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float
@@ -42,6 +42,15 @@ class Tile:
         g_plus, g_minus = to_conductance(weight / w_scale.unsqueeze(1), g_max)
         return cls(g_plus, g_minus, w_scale, g_max)
 
+    def to(self, device: torch.device) -> Tile:
+        """The same targets on another torch device."""
+        return replace(
+            self,
+            g_plus=self.g_plus.to(device),
+            g_minus=self.g_minus.to(device),
+            w_scale=self.w_scale.to(device),
+        )
+
     def weight(self) -> Float[Tensor, "cols rows"]:
         """The weights that the targets stand for."""
         return to_weight(self.g_plus, self.g_minus, self.g_max) * self.w_scale.unsqueeze(1)
@@ -74,7 +83,12 @@ class ProgrammedTile:
         return to_weight(self.g_plus, self.g_minus, self.model.g_max)
 
     def drift(
-        self, t_inference_s: float, compensation: str, generator: torch.Generator, *, read_per_mvm: bool = False
+        self,
+        t_inference_s: float,
+        compensation: str,
+        generator: torch.Generator,
+        *,
+        read_per_mvm: bool = False,
     ) -> DriftedTile:
         """The tile ``t_inference_s`` seconds after programming, read once.
 

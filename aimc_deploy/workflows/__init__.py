@@ -1,1 +1,1 @@
-"""What the tool does, one step a file: each takes a configuration and returns a result, and prints nothing."""
+"""What the tool does, one step a file: each takes a configuration, returns a result, and prints nothing."""

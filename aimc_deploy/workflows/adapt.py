@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import json
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from peft import PeftModel
@@ -16,7 +17,8 @@ from transformers import DataCollatorWithPadding, set_seed
 from transformers.trainer_callback import PrinterCallback
 
 from aimc_deploy.artifact.bundle import Bundle
-from aimc_deploy.artifact.files import write_json
+from aimc_deploy.artifact.contents import check_free
+from aimc_deploy.artifact.manifest import MANIFEST
 from aimc_deploy.config.hardware import Hardware, StaticRange
 from aimc_deploy.config.run import Run
 from aimc_deploy.errors import ArtifactError
@@ -33,12 +35,12 @@ from aimc_deploy.workflows.adapters import (
     device_of,
     fit_head,
     lora_switched_off,
+    read_record,
     set_input_ranges,
     trainable_parameters,
-    write_head,
-    write_lora,
+    write_adapter,
 )
-from aimc_deploy.workflows.map import create_bundle, map_model
+from aimc_deploy.workflows.map import create_bundle, map_again
 from aimc_deploy.workflows.predict import batch_count, batches, predict
 from aimc_deploy.workflows.progress import Progress, Silent
 from aimc_deploy.workflows.trainer import GuardedTrainer, Reporter, training_arguments
@@ -46,50 +48,44 @@ from aimc_deploy.workflows.trainer import GuardedTrainer, Reporter, training_arg
 
 @dataclasses.dataclass(frozen=True)
 class AdaptResult:
-    """What training gave.
+    """What training gave, or gave before.
 
     Attributes:
-        name: of the adapter in ``bundle``.
-        metric: name of the task's metric; the three figures are on the dev set.
-        digital: the adapted model without any hardware.
-        unadapted: the trained head on chip 0 at 0 s, without LoRA; None for ``method: full``.
-        adapted: the adapted model on chip 0 at 0 s.
+        bundle: the one that holds the adapter ``name``; a new one for ``method: full``.
         base_before, base_after: SHA-256 of what the tiles were asked to hold.
+        kept: it was there already and nothing was trained.
     """
 
     bundle: Bundle
     name: str
-    task: str
-    metric: str
-    digital: float
-    unadapted: float | None
-    adapted: float
-    parameters: int
-    steps: int
-    samples: int
+    record: AdapterRecord
     base_before: str
     base_after: str
+    kept: bool = False
 
 
 def adapter_name(config: Run) -> str:
-    """The name asked for, else the task's; plain digital training adds ``-digital`` to it."""
-    return config.adapt.name or config.task + ("" if config.adapt.hardware_aware else "-digital")
+    """The name asked for, else the task's, with what makes a baseline of it."""
+    if config.adapt.name:
+        return config.adapt.name
+    full = "-full" if config.adapt.method == "full" else ""
+    return config.task + full + ("" if config.adapt.hardware_aware else "-digital")
 
 
 def run(
     config: Run,
     *,
     out: Path | None = None,
-    resume: bool = False,
-    overwrite: bool = False,
+    resume: bool | None = False,
+    existing: Literal["refuse", "keep", "replace"] = "refuse",
     progress: Progress | None = None,
 ) -> AdaptResult:
     """Train an adapter for ``config.task`` against ``config.hardware`` and put it into the bundle.
 
     Args:
         out: for ``method: full``, the folder of the new bundle.
-        resume: continue from the last checkpoint of the same run, bit by bit.
-        overwrite: replace an adapter (or, for ``full``, a bundle) of the same name.
+        resume: continue from the last checkpoint of the same run, bit by bit; None: if there is one.
+        existing: what to do with an adapter of that name; ``keep`` trains nothing if it is of the same run.
 
     Raises:
         ArtifactError: no bundle, the adapter exists, or there is nothing to resume.
@@ -100,12 +96,15 @@ def run(
     adapt, task = config.adapt, get_task(config.task)
     bundle = Bundle.open(Path(config.bundle))
     name = adapter_name(config)
-    if adapt.method == "lora" and name in bundle.adapters() and not overwrite:
-        raise ArtifactError(
-            f"{bundle.path} has an adapter '{name}' already: choose another with --name, or replace it with --overwrite"
-        )
+    out = (out or full_bundle(config)) if adapt.method == "full" else bundle.path
     data = load_data(task, None if config.data_dir is None else Path(config.data_dir))
-    train = data.train if adapt.train_samples is None else sample(data.train, adapt.train_samples, config.seed)
+    train = (
+        data.train if adapt.train_samples is None else sample(data.train, adapt.train_samples, config.seed)
+    )
+    run_sha256 = _run_digest(config, bundle, train.sha256)
+    found = _existing(out, name, existing, run_sha256)
+    if found is not None:
+        return found
     tokenizer = base.read_tokenizer(bundle)
     train_set, dev_set = (encode(split, tokenizer, config.max_length) for split in (train, data.dev))
 
@@ -120,24 +119,28 @@ def run(
         model.requires_grad_(True)
     model.to(device)
     _set_ranges(model, config.hardware, train_set, tokenizer, adapt.batch_size)
-    parameters = trainable_parameters(model)
+    ranges, parameters = _ranges(model), trainable_parameters(model)
 
-    run_name = f"{name} {_run_digest(config, bundle, train.sha256)[:12]}".replace(" ", "-")
-    work = bundle.path.with_name(bundle.path.name + ".work") / run_name
+    work = bundle.path.with_name(bundle.path.name + ".work") / f"{name}-{run_sha256[:12]}"
     steps = _train(config, task, model, train_set, tokenizer, work, resume, device, progress)
-    after = base_sha256(model) if adapt.method == "lora" else before
-    assert after == before, "training changed the analog base"
-
+    if adapt.method == "full":
+        map_again(model, bundle, config.hardware)
+        model.to(device)
+        set_input_ranges(model, ranges)
+    after = base_sha256(model)
     record = AdapterRecord(
         task=task.name,
+        metric=task.metric,
         method=adapt.method,
         num_labels=max(1, len(task.labels)),
         hardware_aware=adapt.hardware_aware,
         hardware_digest=config.hardware.digest(),
-        base_sha256=before,
+        base_sha256=after,
+        run_sha256=run_sha256,
         max_length=config.max_length,
         parameters=parameters,
-        input_ranges=_ranges(model),
+        input_ranges=ranges,
+        scores=_scores(config, task, model, dev_set, tokenizer, progress),
         training={
             "samples": len(train_set),
             "steps": steps,
@@ -147,28 +150,38 @@ def run(
             **adapt.model_dump(mode="json", exclude={"checkpoint_steps"}),
         },
     )
-    if adapt.method == "lora":
-        target = bundle
-        target.put(f"adapters/{name}", lambda folder: _write_adapter(folder, model, record, bundle))
+    if adapt.method == "full":
+        bundle = _create_full(config, bundle, model, tokenizer, out, name, existing == "replace")
     else:
-        target = _write_full(config, bundle, model, tokenizer, record, name, out, overwrite)
-        model = base.read_model(target, config.hardware, num_labels=record.num_labels)
-        model.load_state_dict(target.read_tensors(f"adapters/{name}/head.safetensors"), strict=False)
-        model.to(device)
-        set_input_ranges(model, record.input_ranges)
-    scores = _scores(config, task, model, dev_set, tokenizer, progress)
+        assert after == before, "training changed the analog base"
+    bundle.put(f"adapters/{name}", lambda folder: write_adapter(folder, model, record, bundle))
     shutil.rmtree(work, ignore_errors=True)
-    return AdaptResult(
-        bundle=target,
-        name=name,
-        task=task.name,
-        metric=task.metric,
-        parameters=parameters,
-        steps=steps,
-        samples=len(train_set),
-        base_before=before,
-        base_after=after,
-        **scores,
+    with contextlib.suppress(OSError):  # other runs keep theirs there
+        work.parent.rmdir()
+    return AdaptResult(bundle, name, record, before, after)
+
+
+def full_bundle(config: Run) -> Path:
+    """Where ``method: full`` writes its own base if nothing else is said."""
+    path = Path(config.bundle)
+    return path.with_name(f"{path.name}-{adapter_name(config)}")
+
+
+def _existing(where: Path, name: str, existing: str, run_sha256: str) -> AdaptResult | None:
+    """The adapter that is there and may be kept, or None where there is room; refuses before training."""
+    if existing == "replace" or not (where / MANIFEST).exists():
+        check_free(where, overwrite=True)
+        return None
+    bundle = Bundle.open(where)
+    if name not in bundle.adapters():
+        return None
+    record = read_record(bundle, name)
+    if existing == "keep" and record.run_sha256 == run_sha256:
+        return AdaptResult(bundle, name, record, record.base_sha256, bundle.manifest.base_sha256, kept=True)
+    other = " from other settings, data or base" if existing == "keep" else ""
+    raise ArtifactError(
+        f"{where} has an adapter '{name}' already{other}: choose another with --name (adapt.name), or "
+        "replace it with `aimc-deploy adapt --overwrite`"
     )
 
 
@@ -205,14 +218,16 @@ def _train(
     features: Features,
     tokenizer: Any,
     work: Path,
-    resume: bool,
+    resume: bool | None,
     device: torch.device,
     progress: Progress,
 ) -> int:
     """Run the Trainer; return the number of steps."""
     adapt = config.adapt
-    if resume and not any(work.glob("checkpoint-*")):
+    checkpoints = any(work.glob("checkpoint-*"))
+    if resume and not checkpoints:
         raise ArtifactError(f"nothing to resume for these settings in {work.parent}; run without --resume")
+    resume = checkpoints if resume is None else resume
     if not resume:
         shutil.rmtree(work, ignore_errors=True)
     for layer in analog_layers(model).values():
@@ -237,41 +252,13 @@ def _train(
     return trainer.state.global_step
 
 
-def _write_adapter(folder: Path, model: PeftModel, record: AdapterRecord, bundle: Bundle) -> None:
-    write_lora(folder, model, str(bundle.manifest.source.get("source", "")))
-    write_json(folder / "adapter.json", record.model_dump(mode="json"))
-
-
-def _write_full(
-    config: Run,
-    bundle: Bundle,
-    model: Any,
-    tokenizer: Any,
-    record: AdapterRecord,
-    name: str,
-    out: Path | None,
-    overwrite: bool,
+def _create_full(
+    config: Run, source: Bundle, model: Any, tokenizer: Any, out: Path, name: str, overwrite: bool
 ) -> Bundle:
-    """Map the retrained weights anew, as a bundle of their own with only a head for the task."""
-    out = out or bundle.path.with_name(f"{bundle.path.name}-full-{name}")
-    plan = bundle.read_json("tile_map.json")
-    for layer_name, layer in analog_layers(model).items():
-        linear = nn.Linear(layer.in_features, layer.out_features, bias=layer.bias is not None)
-        linear.weight, linear.bias = layer.weight, layer.bias
-        parent, _, child = layer_name.rpartition(".")
-        setattr(model.get_submodule(parent), child, linear)
-    model.cpu().requires_grad_(False)
-    map_model(model, [entry["layer"] for entry in plan["analog"]], config.hardware)
-    record = record.model_copy(update={"base_sha256": base_sha256(model)})
-    provenance = {**bundle.manifest.source, "retrained": name}
-    target = create_bundle(config, out, model, tokenizer, plan, provenance, overwrite=overwrite)
-
-    def write(folder: Path) -> None:
-        write_head(folder, model)
-        write_json(folder / "adapter.json", record.model_dump(mode="json"))
-
-    target.put(f"adapters/{name}", write)
-    return target
+    """A bundle for the retrained weights, which have their own tiles."""
+    plan = source.read_json("tile_map.json")
+    provenance = {**source.manifest.source, "retrained": name}
+    return create_bundle(config, out, model, tokenizer, plan, provenance, overwrite=overwrite)
 
 
 def _scores(
@@ -298,4 +285,3 @@ def _scores(
         with lora_switched_off(model):
             unadapted = score()
     return {"digital": digital, "adapted": adapted, "unadapted": unadapted}
-

@@ -28,19 +28,28 @@ from aimc_deploy.nn.convert import analog_layers
 
 
 class AdapterRecord(BaseModel):
-    """What ``adapter.json`` says of an adapter."""
+    """What ``adapter.json`` says of an adapter.
+
+    Attributes:
+        run_sha256: of the settings, the base and the data it was trained with.
+        scores: the task's metric on the dev set: ``digital`` without any hardware; ``adapted`` on chip 0
+            at 0 s; ``unadapted`` there with LoRA switched off (None where there is none).
+    """
 
     model_config = ConfigDict(frozen=True, extra="allow")
 
     task: str
+    metric: str
     method: Literal["lora", "full"]
     num_labels: int
     hardware_aware: bool
     hardware_digest: str
     base_sha256: str
+    run_sha256: str
     max_length: int
     parameters: int
     input_ranges: dict[str, list[float]] | None = None
+    scores: dict[str, float | None]
     training: dict[str, Any] = {}
 
 
@@ -53,12 +62,15 @@ def read_record(bundle: Bundle, name: str) -> AdapterRecord:
     if name not in bundle.adapters():
         there = ", ".join(bundle.adapters()) or "none yet"
         raise ArtifactError(
-            f"{bundle.path} has no adapter '{name}' (there: {there}); train it with `aimc-deploy adapt --task {name}`"
+            f"{bundle.path} has no adapter '{name}' (there: {there}); train it with "
+            f"`aimc-deploy adapt --task {name}`"
         )
     try:
         return AdapterRecord.model_validate(bundle.read_json(f"adapters/{name}/adapter.json"))
     except ValidationError as error:
-        raise ArtifactError(f"{bundle.path}/adapters/{name}/adapter.json: {error.errors()[0]['msg']}") from None
+        raise ArtifactError(
+            f"{bundle.path}/adapters/{name}/adapter.json: {error.errors()[0]['msg']}"
+        ) from None
 
 
 def add_lora(model: PreTrainedModel, lora: Lora) -> PeftModel:
@@ -66,7 +78,7 @@ def add_lora(model: PreTrainedModel, lora: Lora) -> PeftModel:
     config = LoraConfig(
         task_type=TaskType.SEQ_CLS,
         r=lora.r,
-        lora_alpha=lora.alpha,
+        lora_alpha=lora.alpha,  # pyrefly: ignore[bad-argument-type]  # PEFT divides it by r, no more
         lora_dropout=lora.dropout,
         bias="none",
         target_modules=sorted(analog_layers(model)),
@@ -77,22 +89,29 @@ def add_lora(model: PreTrainedModel, lora: Lora) -> PeftModel:
     return peft_model
 
 
-def write_lora(folder: Path, model: PeftModel, base_name: str) -> None:
-    """PEFT's files, with every list in a fixed order so that equal adapters are equal files."""
-    model.save_pretrained(str(folder), save_embedding_layers=False)
-    (folder / "README.md").unlink(missing_ok=True)
-    settings = read_json(folder / "adapter_config.json")
-    settings["base_model_name_or_path"] = base_name
-    ordered = {key: sorted(value) if key in _UNORDERED and value else value for key, value in settings.items()}
-    write_json(folder / "adapter_config.json", ordered)
+def write_adapter(folder: Path, model: nn.Module, record: AdapterRecord, bundle: Bundle) -> None:
+    """An adapter's files: PEFT's own, or only a head where all weights were retrained; and the record."""
+    if isinstance(model, PeftModel):
+        _write_lora(folder, model, str(bundle.manifest.source.get("source", "")))
+    else:
+        assert isinstance(model, PreTrainedModel)
+        write_tensors(folder / "head.safetensors", head_state(model))
+    write_json(folder / "adapter.json", record.model_dump(mode="json"))
 
 
 _UNORDERED = ("target_modules", "modules_to_save", "exclude_modules")
 
 
-def write_head(folder: Path, model: PreTrainedModel) -> None:
-    """The task head alone."""
-    write_tensors(folder / "head.safetensors", head_state(model))
+def _write_lora(folder: Path, model: PeftModel, base_name: str) -> None:
+    """PEFT's files, with every list in a fixed order so that equal adapters are equal files."""
+    model.save_pretrained(str(folder), save_embedding_layers=False)
+    (folder / "README.md").unlink(missing_ok=True)
+    settings = read_json(folder / "adapter_config.json")
+    settings["base_model_name_or_path"] = base_name
+    ordered = {
+        key: sorted(value) if key in _UNORDERED and value else value for key, value in settings.items()
+    }
+    write_json(folder / "adapter_config.json", ordered)
 
 
 def fit_head(model: PreTrainedModel, num_labels: int, *, seed: int = 0) -> None:
@@ -112,7 +131,7 @@ def fit_head(model: PreTrainedModel, num_labels: int, *, seed: int = 0) -> None:
         if name != model.base_model_prefix:
             setattr(model, name, child.to(device).requires_grad_(False).train(model.training))
     model.config = config
-    model.num_labels = num_labels  # transformers' own attribute, which chooses the loss
+    setattr(model, "num_labels", num_labels)  # noqa: B010  # transformers' own attribute, which chooses the loss
 
 
 def head_state(model: PreTrainedModel) -> dict[str, Tensor]:
@@ -156,15 +175,16 @@ def set_input_ranges(model: nn.Module, ranges: dict[str, list[float]] | None) ->
 @contextlib.contextmanager
 def lora_switched_off(model: PeftModel) -> Iterator[None]:
     """The trained head on the unadapted layers: LoRA contributes nothing inside this block."""
-    scaled = [module for module in model.modules() if isinstance(getattr(module, "scaling", None), dict)]
-    kept = [dict(module.scaling) for module in scaled]
+    found = (getattr(module, "scaling", None) for module in model.modules())
+    scaled = [scaling for scaling in found if isinstance(scaling, dict)]
+    kept = [dict(scaling) for scaling in scaled]
     try:
-        for module in scaled:
-            module.scaling.update(dict.fromkeys(module.scaling, 0.0))
+        for scaling in scaled:
+            scaling.update(dict.fromkeys(scaling, 0.0))
         yield
     finally:
-        for module, values in zip(scaled, kept, strict=True):
-            module.scaling.update(values)
+        for scaling, values in zip(scaled, kept, strict=True):
+            scaling.update(values)
 
 
 def trainable_parameters(model: nn.Module) -> int:

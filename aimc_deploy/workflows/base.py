@@ -114,7 +114,9 @@ def read_tokenizer(bundle: Bundle) -> Any:
     return AutoTokenizer.from_pretrained(bundle.path, local_files_only=True)
 
 
-def read_model(bundle: Bundle, hardware: Hardware, *, seed: int = 0, **config_changes: Any) -> PreTrainedModel:
+def read_model(
+    bundle: Bundle, hardware: Hardware, *, seed: int = 0, **config_changes: Any
+) -> PreTrainedModel:
     """The mapped model, in digital mode, with a fresh head.
 
     Args:
@@ -147,7 +149,11 @@ def read_model(bundle: Bundle, hardware: Hardware, *, seed: int = 0, **config_ch
 
 
 def _restore(
-    bundle: Bundle, model: nn.Module, entry: Mapping[str, Any], tiles: Mapping[str, Tensor], hardware: Hardware
+    bundle: Bundle,
+    model: nn.Module,
+    entry: Mapping[str, Any],
+    tiles: Mapping[str, Tensor],
+    hardware: Hardware,
 ) -> AnalogLinear:
     name = entry["layer"]
     g_max = hardware.device.g_max
@@ -169,15 +175,20 @@ def _restore(
         ) from None
     assert isinstance(linear, nn.Linear)
     for (row, col), tile, block in zip(
-        Layout.of(linear.in_features, linear.out_features, hardware).blocks(), parts, entry["blocks"], strict=True
+        Layout.of(linear.in_features, linear.out_features, hardware).blocks(),
+        parts,
+        entry["blocks"],
+        strict=True,
     ):
         expected = (col.stop - col.start, row.stop - row.start)
         if tuple(tile.g_plus.shape) != expected or tuple(tile.g_minus.shape) != expected:
             raise ArtifactError(
-                f"{bundle.path}: tiles.safetensors: '{block['tensors']}' has shape {tuple(tile.g_plus.shape)}, "
-                f"the tile map says {expected}; map the model again"
+                f"{bundle.path}: tiles.safetensors: '{block['tensors']}' has shape "
+                f"{tuple(tile.g_plus.shape)}, the tile map says {expected}; map the model again"
             )
-        if float(tile.g_plus.min()) < 0 or max(float(tile.g_plus.max()), float(tile.g_minus.max())) > g_max * (1 + 1e-6):
+        if float(tile.g_plus.min()) < 0 or max(
+            float(tile.g_plus.max()), float(tile.g_minus.max())
+        ) > g_max * (1 + 1e-6):
             raise ArtifactError(
                 f"{bundle.path}: tiles.safetensors: '{block['tensors']}' holds a conductance outside "
                 f"[0, {g_max:g}] uS; map the model again"

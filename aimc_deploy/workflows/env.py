@@ -7,7 +7,16 @@ import platform
 import sys
 from importlib import metadata
 
-LIBRARIES = ("torch", "transformers", "peft", "accelerate", "datasets", "safetensors", "numpy", "scikit-learn")
+LIBRARIES = (
+    "torch",
+    "transformers",
+    "peft",
+    "accelerate",
+    "datasets",
+    "safetensors",
+    "numpy",
+    "scikit-learn",
+)
 
 
 def library_versions() -> dict[str, str]:
@@ -19,7 +28,7 @@ def run() -> dict[str, str]:
     """Tool, interpreter, libraries and machine."""
     import torch
 
-    from aimc_deploy import __version__
+    from aimc_deploy.version import __version__
 
     return {
         "aimc-deploy": __version__,

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
+import json
 import multiprocessing
 import os
 from collections.abc import Iterator
@@ -20,13 +23,14 @@ from aimc_deploy.config.run import Run
 from aimc_deploy.config.times import label, seconds
 from aimc_deploy.errors import ArtifactError
 from aimc_deploy.report.plot import accuracy_over_time
-from aimc_deploy.tasks.data import load_data, sample
+from aimc_deploy.tasks.data import Split, load_data, sample
 from aimc_deploy.tasks.features import Features, encode
 from aimc_deploy.tasks.metrics import compute
-from aimc_deploy.tasks.registry import get_task
+from aimc_deploy.tasks.registry import Task, get_task
 from aimc_deploy.workflows import base
-from aimc_deploy.workflows.adapters import device_of, read_record
+from aimc_deploy.workflows.adapters import device_of, lora_switched_off, read_record
 from aimc_deploy.workflows.deployed import DeployedModel
+from aimc_deploy.workflows.inspect import read_results
 from aimc_deploy.workflows.predict import predict
 from aimc_deploy.workflows.progress import Progress, Silent
 
@@ -35,19 +39,29 @@ DIGITAL = -1  # stands in a chip's place for the model without hardware
 
 @dataclass(frozen=True)
 class EvaluateResult:
-    """``failures`` says which conditions of the gate do not hold; empty means it passed or was not asked."""
+    """What was measured, or had been measured before.
+
+    Attributes:
+        failures: the conditions of the gate that do not hold; empty if it passed or was not asked for.
+        kept: the results were there already and nothing was measured.
+    """
 
     results: Results
     failures: list[str]
     files: tuple[Path, ...]
+    kept: bool = False
 
 
 @dataclass(frozen=True)
 class Job:
-    """One adapter on one chip, at all times; all that a worker needs to know."""
+    """One adapter on one chip, at all times; all that a worker needs to know.
+
+    ``lora`` False measures the adapter's head on the layers as they were mapped.
+    """
 
     bundle: Path
     adapter: str
+    lora: bool
     chip: int
     times: tuple[str, ...]
     hardware: Hardware
@@ -70,38 +84,54 @@ def adapters_for(bundle: Bundle, config: Run) -> tuple[str, ...]:
     )
     if not names:
         raise ArtifactError(
-            f"{bundle.path} has no adapter for '{config.task}': train one with `aimc-deploy adapt --task {config.task}`"
+            f"{bundle.path} has no adapter for '{config.task}': train one with "
+            f"`aimc-deploy adapt --task {config.task}`"
         )
     for name in names:
         task = read_record(bundle, name).task
         if task != config.task:
-            raise ArtifactError(f"adapter '{name}' is for task '{task}', not '{config.task}': use --task {task}")
+            raise ArtifactError(
+                f"adapter '{name}' is for task '{task}', not '{config.task}': use --task {task}"
+            )
     return names
 
 
-def run(config: Run, *, out: str | None = None, progress: Progress | None = None) -> EvaluateResult:
-    """Measure every adapter on every chip at every time; write JSON, CSV and a plot into the bundle.
+def run(
+    config: Run, *, out: str | None = None, keep: bool = False, progress: Progress | None = None
+) -> EvaluateResult:
+    """Measure adapters on many chips and put the results into the bundle.
 
     Args:
-        out: name of the results in the bundle; the task's name if None.
+        out: name of the results; the task's if None.
+        keep: measure nothing where the bundle has results of that name for the same request.
 
     Raises:
-        ArtifactError, DataError: nothing to evaluate.
-        ConfigError: the gate names a time that is not evaluated, or there is only one chip.
+        ArtifactError: no bundle or no such adapter.
+        DataError: the task's data is missing or malformed.
+        ConfigError: the gate cannot be judged from what is measured.
     """
     progress = progress or Silent()
-    settings = config.evaluate
+    settings, task = config.evaluate, get_task(config.task)
+    bundle = Bundle.open(Path(config.bundle))
+    names = adapters_for(bundle, config)
     hardware = config.hardware
     if settings.compensation is not None:
         hardware = hardware.model_copy(update={"drift_compensation": settings.compensation})
-    task = get_task(config.task)
-    bundle = Bundle.open(Path(config.bundle))
-    names = adapters_for(bundle, config)
-    times = tuple(sorted(set(settings.times), key=seconds))
+    times = tuple(dict.fromkeys(label(t_s) for t_s in sorted(map(seconds, settings.times))))
+    dev = _dev(task, config.data_dir, settings.eval_samples, config.seed)
+    request = _request(config, bundle, names, hardware, times, dev.sha256)
+    stem = f"results/{out or task.name}"
+    files = tuple(bundle.path / f"{stem}.{ending}" for ending in ("json", "csv", "svg"))
+    if keep and f"{stem}.json" in bundle.manifest.files:
+        results = read_results(bundle)[out or task.name]
+        if results.settings.get("request_sha256") == request:
+            return EvaluateResult(results, check_gate(results, settings.gate), files, kept=True)
+
     jobs = [
         Job(
             bundle=bundle.path,
             adapter=name,
+            lora=lora,
             chip=chip,
             times=times,
             hardware=hardware,
@@ -113,11 +143,12 @@ def run(config: Run, *, out: str | None = None, progress: Progress | None = None
             device=config.device,
         )
         for name in names
-        for chip in (DIGITAL, *range(settings.chips))
+        for lora in ((True, False) if settings.unadapted and _has_lora(bundle, name) else (True,))
+        for chip in range(DIGITAL, settings.chips)
     ]
-    tokenizer = base.read_tokenizer(bundle)
-    samples = len(_features(bundle, names[0], tokenizer, _data_of(jobs[0]), config.seed))
-    progress.start(f"evaluating {task.name}", len(names) * (1 + settings.chips * len(times)))
+    progress.start(
+        f"evaluating {task.name}", sum(len(job.times) if job.chip != DIGITAL else 1 for job in jobs)
+    )
     rows: list[Row] = []
     for row in _rows(jobs, _workers(config, len(jobs))):
         rows.append(row)
@@ -125,36 +156,65 @@ def run(config: Run, *, out: str | None = None, progress: Progress | None = None
     results = Results(
         task=task.name,
         metric=task.metric,
-        samples=samples,
+        samples=len(dev),
         seed=config.seed,
         hardware_digest=hardware.digest(),
         settings={
+            "request_sha256": request,
             "chips": settings.chips,
             "times": list(times),
             "batch_size": settings.batch_size,
             "hardware": hardware.model_dump(mode="json"),
-            "trained_for_other_hardware": [
-                name
-                for name in names
-                if (record := read_record(bundle, name)).hardware_aware
-                and record.hardware_digest != hardware.digest()
-            ],
+            "trained_for_other_hardware": [name for name in names if _for_other(bundle, name, hardware)],
         },
-        baselines=[Baseline(adapter=row.adapter, metrics=row.metrics) for row in rows if row.chip == DIGITAL],
-        rows=sorted(
-            (row for row in rows if row.chip != DIGITAL),
-            key=lambda row: (names.index(row.adapter), row.chip, row.t_s),
+        baselines=tuple(
+            Baseline(adapter=row.adapter, metrics=row.metrics) for row in rows if row.chip == DIGITAL
         ),
+        rows=tuple(row for row in rows if row.chip != DIGITAL),
     )
     failures = check_gate(results, settings.gate)
-    stem = f"results/{out or task.name}"
-    files = {
-        f"{stem}.json": to_json(results).encode(),
-        f"{stem}.csv": to_csv(results).encode(),
-        f"{stem}.svg": accuracy_over_time(results, summarise(results)).encode(),
-    }
-    bundle.put_files(files)
-    return EvaluateResult(results, failures, tuple(bundle.path / name for name in files))
+    plot = accuracy_over_time(results, summarise(results))
+    contents = (to_json(results), to_csv(results), plot)
+    bundle.put_files(
+        {f"{stem}{file.suffix}": content.encode() for file, content in zip(files, contents, strict=True)}
+    )
+    return EvaluateResult(results, failures, files)
+
+
+def _request(
+    config: Run,
+    bundle: Bundle,
+    names: tuple[str, ...],
+    hardware: Hardware,
+    times: tuple[str, ...],
+    data_sha256: str,
+) -> str:
+    """SHA-256 of all that the results depend on."""
+    content = [
+        bundle.manifest.base_sha256,
+        {name: entry.sha256 for name, entry in sorted(bundle.manifest.files.items()) if _is_of(name, names)},
+        hardware.digest(),
+        times,
+        data_sha256,
+        config.model_dump(mode="json", include={"seed": True, "task": True, "evaluate": _COUNTS}),
+    ]
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+_COUNTS = {"chips", "batch_size", "unadapted"}
+
+
+def _is_of(file: str, names: tuple[str, ...]) -> bool:
+    return any(file.startswith(f"adapters/{name}/") for name in names)
+
+
+def _has_lora(bundle: Bundle, name: str) -> bool:
+    return read_record(bundle, name).method == "lora"
+
+
+def _for_other(bundle: Bundle, name: str, hardware: Hardware) -> bool:
+    record = read_record(bundle, name)
+    return record.hardware_aware and record.hardware_digest != hardware.digest()
 
 
 def _workers(config: Run, jobs: int) -> int:
@@ -208,30 +268,29 @@ def _in_worker(job: Job) -> list[Row]:
 def _run_job(job: Job) -> Iterator[Row]:
     """One adapter without hardware, or on one chip through all times."""
     task = get_task(job.task)
-    model, features, tokenizer = _open(job.bundle, job.adapter, job.hardware, job.seed, job.device, _data_of(job))
+    model, features, tokenizer = _open(
+        job.bundle, job.adapter, job.hardware, job.seed, job.device, (job.task, job.data_dir, job.samples)
+    )
 
     def measure(time: str) -> Row:
         logits = predict(model, features, tokenizer, job.batch_size)
         return Row(
-            adapter=job.adapter,
+            adapter=job.adapter if job.lora else f"{job.adapter} (LoRA off)",
             chip=job.chip,
             time=time,
             t_s=seconds(time),
             metrics=compute(task, logits, features.labels),
         )
 
-    if job.chip == DIGITAL:
-        model.digital()
-        yield measure("0s")
-        return
-    model.program(job.chip)
-    for time in job.times:
-        model.drift(time)
-        yield measure(time)
-
-
-def _data_of(job: Job) -> tuple[str, str | None, int | None]:
-    return job.task, job.data_dir, job.samples
+    with contextlib.nullcontext() if job.lora else lora_switched_off(model.model):
+        if job.chip == DIGITAL:
+            model.digital()
+            yield measure("0s")
+            return
+        model.program(job.chip)
+        for time in job.times:
+            model.drift(time)
+            yield measure(time)
 
 
 @lru_cache(maxsize=1)
@@ -248,14 +307,11 @@ def _open(
     model = DeployedModel(bundle, hardware, seed=seed).to(device_of(device))
     model.set_adapter(adapter).eval()
     tokenizer = base.read_tokenizer(bundle)
-    return model, _features(bundle, adapter, tokenizer, data, seed), tokenizer
-
-
-def _features(
-    bundle: Bundle, adapter: str, tokenizer: Any, data: tuple[str, str | None, int | None], seed: int
-) -> Features:
     task_name, data_dir, samples = data
-    dev = load_data(get_task(task_name), None if data_dir is None else Path(data_dir)).dev
-    if samples is not None:
-        dev = sample(dev, samples, seed)
-    return encode(dev, tokenizer, read_record(bundle, adapter).max_length)
+    dev = _dev(get_task(task_name), data_dir, samples, seed)
+    return model, encode(dev, tokenizer, read_record(bundle, adapter).max_length), tokenizer
+
+
+def _dev(task: Task, data_dir: str | None, samples: int | None, seed: int) -> Split:
+    dev = load_data(task, None if data_dir is None else Path(data_dir)).dev
+    return dev if samples is None else sample(dev, samples, seed)

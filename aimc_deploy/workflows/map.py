@@ -17,7 +17,7 @@ from aimc_deploy.errors import ModelError
 from aimc_deploy.models.checkpoint import load_checkpoint
 from aimc_deploy.models.outliers import add_outlier_channels
 from aimc_deploy.models.select import choose_layers
-from aimc_deploy.nn.convert import base_sha256, map_layer, replace_layers
+from aimc_deploy.nn.convert import analog_layers, base_sha256, map_layer, replace_layers
 from aimc_deploy.workflows.base import tile_map, write_base
 from aimc_deploy.workflows.env import library_versions
 
@@ -66,6 +66,18 @@ def map_model(model: nn.Module, names: list[str], hardware: Hardware) -> None:
         assert isinstance(layer, nn.Linear)
         layers[name] = map_layer(layer, name, hardware)
     replace_layers(model, layers)
+
+
+def map_again(model: nn.Module, bundle: Bundle, hardware: Hardware) -> None:
+    """Put retrained weights onto tiles of their own, layer by layer as in ``bundle``, in place."""
+    layers = analog_layers(model)
+    for name, layer in layers.items():
+        linear = nn.Linear(layer.in_features, layer.out_features, bias=layer.bias is not None)
+        linear.weight, linear.bias = layer.weight, layer.bias
+        parent, _, child = name.rpartition(".")
+        setattr(model.get_submodule(parent), child, linear)
+    model.cpu().requires_grad_(False)
+    map_model(model, [entry["layer"] for entry in bundle.read_json("tile_map.json")["analog"]], hardware)
 
 
 def create_bundle(

@@ -60,7 +60,6 @@ class GuardedTrainer(Trainer):
         return loss
 
 
-
 class Reporter(TrainerCallback):
     """Passes steps and loss on to the outside."""
 

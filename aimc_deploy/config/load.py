@@ -1,0 +1,241 @@
+"""From presets, recipe and overrides to one frozen :class:`Run`: preset < recipe < ``--set``.
+
+A mapping laid over another replaces only what it names; where it names another ``kind``, it replaces the
+whole. ``hardware: NAME`` stands for ``hardware: {preset: NAME}``; a preset is a shipped name or a YAML file.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from aimc_deploy.config.hardware import Hardware
+from aimc_deploy.config.run import Run
+from aimc_deploy.config.yaml_file import Document, Key, parse_yaml, read_yaml
+from aimc_deploy.errors import ConfigError
+
+COMMAND_LINE = "command line"
+
+
+def load_run(
+    recipe: Path | None = None, overrides: Sequence[str] = (), *, hardware: Hardware | None = None
+) -> Run:
+    """The configuration of a command.
+
+    Args:
+        recipe: YAML file, or None for the defaults alone.
+        overrides: ``dotted.key=value`` with the value in YAML; later ones win.
+        hardware: taken in the place of the default where neither recipe nor overrides name a preset.
+
+    Raises:
+        ConfigError: every mistake at once, each with its place, dotted key and what is allowed.
+    """
+    layers = [_recipe(recipe)] if recipe else []
+    layers += [_override(text) for text in overrides]
+    named = [layer for layer in layers if _preset_of(layer)]
+    if named:
+        base = _hardware_layer(str(_preset_of(named[-1])), recipe)
+    else:
+        base = Document({"hardware": (hardware or Hardware()).model_dump(mode="json")})
+    data: dict[str, Any] = {}
+    places: dict[Key, str] = {}
+    for layer in (base, *layers):
+        data = _lay_over(data, _without_preset(layer.data))
+        places |= layer.places
+    return _checked(Run, data, places)
+
+
+def load_hardware_json(path: Path) -> Hardware:
+    """The hardware that a bundle was mapped for.
+
+    Raises:
+        ConfigError: the file cannot be read or does not describe any.
+    """
+    try:
+        content = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError) as error:
+        raise ConfigError(f"{path}: cannot be read ({error}); map the model again") from None
+    return _checked(Hardware, content, {(): str(path)})
+
+
+def config_digest(config: BaseModel) -> str:
+    """SHA-256 of a configuration with all its defaults."""
+    return hashlib.sha256(json.dumps(config.model_dump(mode="json"), sort_keys=True).encode()).hexdigest()
+
+
+def presets() -> dict[str, str]:
+    """Name and description of every hardware preset that comes with the package."""
+    folder = resources.files("aimc_deploy.configs") / "hardware"
+    found = {}
+    for file in sorted(folder.iterdir(), key=lambda file: file.name):
+        if file.name.endswith(".yaml"):
+            name = file.name.removesuffix(".yaml")
+            found[name] = load_preset(name).description
+    return found
+
+
+def load_preset(name: str) -> Hardware:
+    """A hardware preset by its name, or from a YAML file.
+
+    Raises:
+        ConfigError: there is no such preset, or the file is wrong.
+    """
+    layer = _hardware_layer(name, None)
+    places = {key[1:]: place for key, place in layer.places.items() if key}
+    return _checked(Hardware, layer.data["hardware"], places)
+
+
+def _recipe(path: Path) -> Document:
+    document = read_yaml(path)
+    if document.data is None:
+        return Document({})
+    if not isinstance(document.data, dict):
+        raise ConfigError(f"{path}: a recipe is a mapping of keys to values; see `aimc-deploy config init`")
+    return document
+
+
+def _override(text: str) -> Document:
+    key, equals, value = text.partition("=")
+    parts = tuple(key.strip().split("."))
+    if not equals or not all(parts):
+        raise ConfigError(f"--set {text}: write KEY=VALUE with a dotted key, such as hardware.adc.bits=6")
+    data = parse_yaml(value, f"--set {text}").data
+    for part in reversed(parts):
+        data = {part: data}
+    return Document(data, {parts[: at + 1]: COMMAND_LINE for at in range(len(parts))})
+
+
+def _preset_of(layer: Document) -> Any:
+    hardware = layer.data.get("hardware") if isinstance(layer.data, dict) else None
+    return hardware.get("preset") if isinstance(hardware, dict) else hardware
+
+
+def _without_preset(data: dict[str, Any]) -> dict[str, Any]:
+    hardware = data.get("hardware")
+    if isinstance(hardware, dict):
+        return {**data, "hardware": {key: value for key, value in hardware.items() if key != "preset"}}
+    return {key: value for key, value in data.items() if key != "hardware"}
+
+
+def _hardware_layer(name: str, recipe: Path | None) -> Document:
+    """A preset as a layer; a file is looked for beside the recipe too."""
+    if name.endswith((".yaml", ".yml")):
+        path = Path(name)
+        if recipe is not None and not path.is_file():
+            path = recipe.parent / name
+        document = read_yaml(path)
+    else:
+        folder = resources.files("aimc_deploy.configs") / "hardware"
+        file = folder / f"{name}.yaml"
+        if "/" in name or not file.is_file():
+            there = sorted(
+                part.name.removesuffix(".yaml") for part in folder.iterdir() if part.name.endswith(".yaml")
+            )
+            close = difflib.get_close_matches(name, there, n=1)
+            hint = f"; did you mean {close[0]}?" if close else ""
+            raise ConfigError(
+                f"there is no hardware preset '{name}': choose one of {', '.join(there)}, or give a file "
+                f"that ends in .yaml{hint}"
+            )
+        document = parse_yaml(file.read_text(encoding="utf-8"), f"preset {name}")
+    if not isinstance(document.data, dict):
+        raise ConfigError(f"{name}: a hardware preset is a mapping of keys to values")
+    places: dict[Key, str] = {("hardware", *key): place for key, place in document.places.items()}
+    return Document({"hardware": document.data}, places)
+
+
+def _lay_over(base: Any, top: Any) -> Any:
+    if not isinstance(base, Mapping) or not isinstance(top, Mapping):
+        return top
+    if "kind" in top and top["kind"] != base.get("kind"):
+        return dict(top)
+    return {**base, **{key: _lay_over(base.get(key), value) for key, value in top.items()}}
+
+
+def _checked(model: type[Any], data: Any, places: Mapping[Key, str]) -> Any:
+    try:
+        return model.model_validate(data)
+    except ValidationError as error:
+        lines = [_explained(model, data, places, part) for part in error.errors()]
+    raise ConfigError("\n".join(dict.fromkeys(lines)))
+
+
+def _explained(model: type[BaseModel], data: Any, places: Mapping[Key, str], error: Any) -> str:
+    """One mistake: where it stands, its dotted key, and what is allowed there."""
+    key = tuple(_keys_in(data, error["loc"]))
+    place = next((places[key[:end]] for end in range(len(key), -1, -1) if key[:end] in places), "")
+    message = error["msg"].removeprefix("Value error, ")
+    if error["type"] == "extra_forbidden":
+        allowed = sorted(_allowed(model, error["loc"][:-1]))
+        close = difflib.get_close_matches(str(key[-1]), allowed, n=1)
+        hint = f"did you mean '{close[0]}'? " if close else ""
+        message = f"unknown key; {hint}allowed: {', '.join(allowed)}"
+    elif isinstance(error.get("input"), str | int | float | bool):
+        message = f"{message} (given: {error['input']!r})"
+    dotted = ".".join(str(part) for part in key) or "the document"
+    return f"{place}: {dotted}: {message}" if place else f"{dotted}: {message}"
+
+
+def _keys_in(data: Any, loc: Sequence[str | int]) -> Iterator[str | int]:
+    """The parts of an error's location that are keys of the data; pydantic puts kinds of unions between.
+
+    A part that is not in the data is a kind, unless it is the last: then it is a key that is missing.
+    """
+    for at, part in enumerate(loc):
+        if not _has(data, part):
+            if at < len(loc) - 1:
+                continue
+            data = {part: None}
+        yield part
+        data = data[part]
+
+
+def _has(data: Any, part: str | int) -> bool:
+    if isinstance(data, Mapping):
+        return part in data
+    return isinstance(data, list) and isinstance(part, int) and part < len(data)
+
+
+def _allowed(model: type[BaseModel], loc: Sequence[str | int]) -> set[str]:
+    """The keys of the model that an error's location leads to, from its JSON Schema."""
+    schema = model.model_json_schema()
+    definitions = schema.get("$defs", {})
+    here: dict[str, Any] = schema
+    for part in loc:
+        if "discriminator" in here:
+            here = {"$ref": here["discriminator"]["mapping"].get(part, "")}
+        else:
+            here = here.get("properties", {}).get(part, {})
+        while "$ref" in here:
+            here = definitions.get(here["$ref"].rpartition("/")[2], {})
+    return set(here.get("properties", {}))
+
+
+def recipe_schema() -> dict[str, Any]:
+    """JSON Schema of a recipe: of :class:`Run`, with what a recipe may write for ``hardware`` instead."""
+    schema = Run.model_json_schema()
+    preset = {
+        "type": "string",
+        "description": "name of a hardware preset, or a YAML file that describes the hardware",
+    }
+    hardware = schema["$defs"]["Hardware"]
+    hardware["properties"] = {"preset": preset, **hardware["properties"]}
+    reference = schema["properties"]["hardware"]
+    schema["properties"]["hardware"] = {"anyOf": [preset, reference]}
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "aimc-deploy recipe",
+        **schema,
+    }
+
+
+def starter_recipe() -> str:
+    """A commented recipe that runs as it is: the bundled model on the bundled reviews."""
+    return (resources.files("aimc_deploy.configs") / "reviews.yaml").read_text(encoding="utf-8")

@@ -1,0 +1,112 @@
+"""YAML as plain data that remembers its lines, read without trusting it.
+
+Only mappings, lists and scalars of YAML's core are taken: no tags, no anchors, no key twice. So a few
+lines can neither grow into gigabytes nor build an object.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from aimc_deploy.errors import ConfigError
+
+MAX_BYTES = 1024**2
+MAX_DEPTH = 32
+Key = tuple[str | int, ...]
+
+
+@dataclass(frozen=True)
+class Document:
+    """Data and where each part of it stands.
+
+    Attributes:
+        data: mappings, lists and scalars.
+        places: ``file:line`` of every value, by its path of keys and list positions.
+    """
+
+    data: Any
+    places: dict[Key, str] = field(default_factory=dict)
+
+
+def read_yaml(path: Path) -> Document:
+    """The content of a YAML file.
+
+    Raises:
+        ConfigError: it cannot be read, is no YAML, or holds what is not taken; with file and line.
+    """
+    try:
+        with path.open("rb") as stream:
+            data = stream.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror or error}); check the path") from None
+    if len(data) > MAX_BYTES:
+        raise ConfigError(f"{path}: is larger than the {MAX_BYTES:,} bytes a recipe may have")
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data[: error.start].count(b"\n") + 1
+        raise ConfigError(f"{path}:{line}: is not UTF-8; save it as UTF-8") from None
+    return parse_yaml(text, str(path))
+
+
+def parse_yaml(text: str, where: str) -> Document:
+    """The content of a YAML text; ``where`` names it in errors. Raises as :func:`read_yaml` does."""
+    loader = yaml.SafeLoader("")
+    try:
+        loader = yaml.SafeLoader(text)
+        _refuse_references(text, where)
+        node = loader.get_single_node()
+        document = Document(None)
+        return Document(_build(loader, node, where, (), document.places), document.places)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        line = f":{mark.line + 1}" if mark else ""
+        raise ConfigError(f"{where}{line}: is no valid YAML ({error.problem})") from None
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{where}: is no valid YAML ({str(error).splitlines()[0]})") from None
+    except RecursionError:
+        raise ConfigError(f"{where}: is nested more than {MAX_DEPTH} levels deep") from None
+    finally:
+        loader.dispose()
+
+
+def _refuse_references(text: str, where: str) -> None:
+    for event in yaml.parse(text, Loader=yaml.SafeLoader):
+        line = event.start_mark.line + 1
+        if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
+            raise ConfigError(f"{where}:{line}: anchors and aliases (& and *) are not taken; write it out")
+        if getattr(event, "tag", None):
+            raise ConfigError(f"{where}:{line}: tags such as {event.tag} are not taken; remove it")
+
+
+def _build(
+    loader: yaml.SafeLoader, node: yaml.Node | None, where: str, key: Key, places: dict[Key, str]
+) -> Any:
+    if node is None:
+        return None
+    place = f"{where}:{node.start_mark.line + 1}"
+    if len(key) > MAX_DEPTH:
+        raise ConfigError(f"{place}: is nested more than {MAX_DEPTH} levels deep")
+    places[key] = place
+    if isinstance(node, yaml.MappingNode):
+        found: dict[str, Any] = {}
+        for name_node, value in node.value:
+            line = f"{where}:{name_node.start_mark.line + 1}"
+            name = name_node.value if isinstance(name_node, yaml.ScalarNode) else None
+            if name is None:
+                raise ConfigError(f"{line}: a key must be a plain word")
+            if name in found:
+                raise ConfigError(f"{line}: '{name}' is there twice; remove one")
+            found[name] = _build(loader, value, where, (*key, name), places)
+            places[(*key, name)] = line
+        return found
+    if isinstance(node, yaml.SequenceNode):
+        return [_build(loader, part, where, (*key, at), places) for at, part in enumerate(node.value)]
+    try:
+        return loader.construct_object(node)
+    except (ValueError, OverflowError) as error:  # a date that is none, a number of a million digits
+        raise ConfigError(f"{place}: {node.value[:60]!r} cannot be read ({error})") from None

@@ -1,0 +1,88 @@
+"""Inspect: what a bundle holds, as plain data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from aimc_deploy.artifact.bundle import Bundle
+from aimc_deploy.artifact.results import Results, from_json
+from aimc_deploy.workflows.adapters import read_record
+from aimc_deploy.workflows.base import read_hardware
+
+
+def run(path: Path) -> dict[str, Any]:
+    """Model, hardware, tiles, adapters and results of a bundle.
+
+    Raises:
+        ArtifactError: there is no bundle, or it is damaged.
+    """
+    bundle = Bundle.open(path)
+    manifest, plan, hardware = bundle.manifest, bundle.read_json("tile_map.json"), read_hardware(bundle)
+    analog = sum(entry["rows"] * entry["cols"] for entry in plan["analog"])
+    return {
+        "bundle": str(bundle.path),
+        "source": manifest.source,
+        "libraries": manifest.libraries,
+        "hardware": hardware.model_dump(mode="json"),
+        "base_sha256": manifest.base_sha256,
+        "analog": {
+            "layers": len(plan["analog"]),
+            "parameters": analog,
+            "tiles": plan["tiles"],
+            "utilisation": plan["utilisation"],
+        },
+        "digital_parameters": int(manifest.source.get("parameters", 0)) - analog,
+        "adapters": [_adapter(bundle, name, hardware.digest()) for name in bundle.adapters()],
+        "results": [_described(name, results) for name, results in read_results(bundle).items()],
+        "bytes": sum(entry.size for entry in manifest.files.values()),
+    }
+
+
+def read_results(bundle: Bundle) -> dict[str, Results]:
+    """Every evaluation in the bundle by its name, sorted."""
+    names = sorted(
+        name.removeprefix("results/").removesuffix(".json")
+        for name in bundle.manifest.files
+        if name.startswith("results/") and name.endswith(".json")
+    )
+    return {
+        name: from_json(
+            bundle.file(f"results/{name}.json").read_text(encoding="utf-8"), f"results/{name}.json"
+        )
+        for name in names
+    }
+
+
+def _adapter(bundle: Bundle, name: str, digest: str) -> dict[str, Any]:
+    record = read_record(bundle, name)
+    own = (
+        entry.size for file, entry in bundle.manifest.files.items() if file.startswith(f"adapters/{name}/")
+    )
+    if not record.hardware_aware:
+        trained_for = "no hardware"
+    else:
+        trained_for = (
+            "this hardware" if record.hardware_digest == digest else record.training["hardware"]["name"]
+        )
+    return {
+        "name": name,
+        "task": record.task,
+        "method": record.method,
+        "parameters": record.parameters,
+        "bytes": sum(own),
+        "trained_for": trained_for,
+        "hardware_digest": record.hardware_digest,
+        "training": record.training,
+    }
+
+
+def _described(name: str, results: Results) -> dict[str, Any]:
+    return {
+        "name": name,
+        "task": results.task,
+        "metric": results.metric,
+        "chips": len({row.chip for row in results.rows}),
+        "times": list(dict.fromkeys(row.time for row in sorted(results.rows, key=lambda row: row.t_s))),
+        "adapters": list(dict.fromkeys(row.adapter for row in results.rows)),
+    }

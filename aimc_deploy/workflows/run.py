@@ -1,0 +1,84 @@
+"""Run: every step of a recipe in order, leaving out those that are finished."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from aimc_deploy.artifact.bundle import Bundle
+from aimc_deploy.artifact.manifest import MANIFEST
+from aimc_deploy.config.load import config_digest
+from aimc_deploy.config.run import Run
+from aimc_deploy.errors import ArtifactError
+from aimc_deploy.workflows import adapt, evaluate, map, report
+from aimc_deploy.workflows.progress import Progress, Silent
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step: ``skipped`` if it was finished before.
+
+    ``result`` is the workflow's own; None for a map that was skipped.
+    """
+
+    name: str
+    skipped: bool
+    result: map.MapResult | adapt.AdaptResult | evaluate.EvaluateResult | report.ReportResult | None
+
+
+def run(config: Run, *, progress: Progress | None = None) -> Iterator[Step]:
+    """Map, adapt (baselines too), evaluate, report; yields each step when it is done.
+
+    An interrupted adapt continues from its last checkpoint.
+
+    Raises:
+        ArtifactError: the bundle or an adapter is there and comes from other settings.
+        AimcError: as the steps raise it.
+    """
+    progress = progress or Silent()
+    path = Path(config.bundle)
+    if (path / MANIFEST).exists():
+        _check_same_base(config, path)
+        yield Step("map", True, None)
+    else:
+        yield Step("map", False, map.run(config, path))
+    trained = []
+    for variant in variants(config):
+        result = adapt.run(variant, resume=None, existing="keep", progress=progress)
+        trained.append((variant, result))
+        yield Step(f"adapt {result.name}", result.kept, result)
+    for bundle in dict.fromkeys(str(result.bundle.path) for _, result in trained):
+        there = [(variant, result.name) for variant, result in trained if str(result.bundle.path) == bundle]
+        names = config.evaluate.adapters or tuple(name for _, name in there)
+        settings = config.evaluate.model_copy(update={"adapters": names})
+        if bundle != config.bundle:
+            settings = settings.model_copy(update={"adapters": tuple(name for _, name in there)})
+        measured = evaluate.run(
+            config.model_copy(update={"bundle": bundle, "evaluate": settings}), keep=True, progress=progress
+        )
+        yield Step(f"evaluate {bundle}", measured.kept, measured)
+    yield Step("report", False, report.run(path))
+
+
+def variants(config: Run) -> list[Run]:
+    """The adapter of a recipe, then its baselines."""
+    changes = {"digital": {"hardware_aware": False}, "full": {"method": "full"}}
+    found = [config]
+    for baseline in config.baselines:
+        name = None if config.adapt.name is None else f"{config.adapt.name}-{baseline}"
+        update = {**changes[baseline], "name": name}
+        found.append(config.model_copy(update={"adapt": config.adapt.model_copy(update=update)}))
+    return found
+
+
+def _check_same_base(config: Run, path: Path) -> None:
+    """Refuse a bundle that another model, mapping or seed gave."""
+    bundle = Bundle.open(path)
+    mapped = Run.model_validate(bundle.read_json("run.json"))
+    same = config_digest(mapped.source) == config_digest(config.source)
+    if not same or bundle.manifest.mapping_digest != config.hardware.mapping_digest():
+        raise ArtifactError(
+            f"{path} was mapped from another model or for other tiles than this recipe asks for: choose "
+            "another bundle, or map it again with `aimc-deploy map --overwrite`"
+        )
