@@ -229,11 +229,8 @@ def recipe_schema() -> dict[str, Any]:
     hardware["properties"] = {"preset": preset, **hardware["properties"]}
     reference = schema["properties"]["hardware"]
     schema["properties"]["hardware"] = {"anyOf": [preset, reference]}
-    return {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "title": "aimc-deploy recipe",
-        **schema,
-    }
+    dialect = "https://json-schema.org/draft/2020-12/schema"
+    return {"$schema": dialect, **schema, "title": "aimc-deploy recipe"}
 
 
 def starter_recipe() -> str:

@@ -13,6 +13,7 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from small_bundle import refusal
 
 from aimc_deploy.artifact import files
 from aimc_deploy.artifact.files import (
@@ -174,6 +175,7 @@ def test_json_that_two_readers_could_take_differently(tmp_path: Path, text: byte
 
 def test_json_depth_and_size_at_the_limit(tmp_path: Path) -> None:
     assert parse_json(b"[" * 64 + b"]" * 64, "x")
+    assert parse_json(b'{"a":' * 64 + b"1" + b"}" * 64, "x")
     (tmp_path / "a.json").write_bytes(b"[10]")
     assert read_json(tmp_path / "a.json", max_bytes=4) == [10]
     with pytest.raises(ArtifactError, match=r"a\.json is larger than the 3 bytes"):
@@ -183,10 +185,7 @@ def test_json_depth_and_size_at_the_limit(tmp_path: Path) -> None:
 @LOOSE
 @given(st.binary(max_size=200))
 def test_json_never_fails_otherwise(data: bytes) -> None:
-    try:
-        parse_json(data, "x")
-    except ArtifactError as error:
-        assert str(error).startswith("x ")
+    assert (refusal(lambda: parse_json(data, "x")) or "x ").startswith("x ")
 
 
 def test_tensors_round_trip_in_any_order(tmp_path: Path) -> None:
@@ -297,12 +296,10 @@ def test_every_truncation_and_header_bit_is_refused_or_harmless(tmp_path: Path) 
         flipped = bytearray(good)
         flipped[bit // 8] ^= 1 << bit % 8
         path.write_bytes(flipped)
-        try:
-            read = read_tensors(path)
-        except ArtifactError as error:
-            assert "a.safetensors" in str(error)
-        else:
-            assert all(tensor.isfinite().all() for tensor in read.values())
+        read: dict[str, torch.Tensor] = {}
+        message = refusal(lambda: read.update(read_tensors(path)))  # noqa: B023
+        assert message is None or "a.safetensors" in message
+        assert all(tensor.isfinite().all() for tensor in read.values())
 
 
 @LOOSE
@@ -311,10 +308,7 @@ def test_random_tensors_never_fail_otherwise(tmp_path: Path, header: bytes, body
     path = tmp_path / "a.safetensors"
     for data in (header + body, safetensors_bytes(header, body)):
         path.write_bytes(data)
-        try:
-            read_tensors(path)
-        except ArtifactError as error:
-            assert "a.safetensors" in str(error)
+        assert "a.safetensors" in (refusal(lambda: read_tensors(path)) or "a.safetensors")
 
 
 READERS = [read_json, read_tensors, sha256_file]
