@@ -43,9 +43,10 @@ def seconds(text: str | float) -> float:
 def label(t_s: float) -> str:
     """The shortest exact way to write ``t_s`` seconds, in the largest unit that divides it."""
     for unit, size in sorted(SECONDS_PER_UNIT.items(), key=lambda item: -item[1]):
-        if t_s >= size and t_s % size == 0:
-            return f"{t_s / size:.0f}{unit}"
-    return f"{t_s:g}s"
+        count = t_s / size
+        if count >= 1 and count.is_integer() and count * size == t_s:
+            return f"{count:.0f}{unit}"
+    return f"{float(t_s)!r}s".replace(".0s", "s")
 
 
 def _checked(text: str | float) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
@@ -73,6 +74,14 @@ def read_record(bundle: Bundle, name: str) -> AdapterRecord:
         ) from None
 
 
+@contextlib.contextmanager
+def _peft() -> Iterator[None]:
+    """PEFT asks transformers for a property by its former name: a warning nobody here could act on."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "`is_gradient_checkpointing`", FutureWarning)
+        yield
+
+
 def add_lora(model: PreTrainedModel, lora: Lora) -> PeftModel:
     """LoRA on every analog layer; the head is trained beside it, everything else is frozen."""
     config = LoraConfig(
@@ -84,7 +93,8 @@ def add_lora(model: PreTrainedModel, lora: Lora) -> PeftModel:
         target_modules=sorted(analog_layers(model)),
         modules_to_save=head_modules(model),
     )
-    peft_model = get_peft_model(model, config)
+    with _peft():
+        peft_model = get_peft_model(model, config)
     assert isinstance(peft_model, PeftModel)
     return peft_model
 
@@ -161,7 +171,8 @@ def attach(bundle: Bundle, model: PreTrainedModel, name: str) -> nn.Module:
         # Only safetensors is ever opened: without it PEFT would fall back to a pickle.
         if f"{folder}/adapter_model.safetensors" not in bundle.manifest.files:
             raise ArtifactError(f"{bundle.path}/{folder} has no adapter_model.safetensors; adapt again")
-        adapted = PeftModel.from_pretrained(model, str(bundle.path / folder), is_trainable=False)
+        with _peft():
+            adapted = PeftModel.from_pretrained(model, str(bundle.path / folder), is_trainable=False)
     set_input_ranges(adapted, record.input_ranges)
     return adapted.eval()
 

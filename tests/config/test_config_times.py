@@ -108,7 +108,6 @@ def test_round_trip_of_whole_times(count: int, unit: str) -> None:
     assert label(seconds(label(t_s))) == label(t_s)
 
 
-@pytest.mark.xfail(reason="label keeps six digits of a fraction of a second", strict=True)
 @given(st.floats(0, 1e12))
 @example(1234567.5)
 @example(0.1 + 0.2)
