@@ -19,10 +19,8 @@ from transformers.trainer_callback import PrinterCallback
 from aimc_deploy.artifact.bundle import Bundle
 from aimc_deploy.artifact.contents import check_free
 from aimc_deploy.artifact.manifest import MANIFEST
-from aimc_deploy.config.hardware import Hardware, StaticRange
 from aimc_deploy.config.run import Run
 from aimc_deploy.errors import ArtifactError
-from aimc_deploy.nn.calibrate import calibrate
 from aimc_deploy.nn.convert import analog_layers, base_sha256, drift, program
 from aimc_deploy.tasks.data import load_data, sample
 from aimc_deploy.tasks.features import Features, encode
@@ -36,12 +34,12 @@ from aimc_deploy.workflows.adapters import (
     fit_head,
     lora_switched_off,
     read_record,
-    set_input_ranges,
     trainable_parameters,
     write_adapter,
 )
+from aimc_deploy.workflows.input_ranges import calibrate_ranges, get_ranges, set_ranges
 from aimc_deploy.workflows.map import create_bundle, map_again
-from aimc_deploy.workflows.predict import batch_count, batches, predict
+from aimc_deploy.workflows.predict import batch_count, predict
 from aimc_deploy.workflows.progress import Progress, Silent
 from aimc_deploy.workflows.trainer import GuardedTrainer, Reporter, training_arguments
 
@@ -118,15 +116,15 @@ def run(
     else:
         model.requires_grad_(True)
     model.to(device)
-    _set_ranges(model, config.hardware, train_set, tokenizer, adapt.batch_size)
-    ranges, parameters = _ranges(model), trainable_parameters(model)
+    calibrate_ranges(model, config.hardware, train, tokenizer, config.max_length, config.seed)
+    ranges, parameters = get_ranges(model), trainable_parameters(model)
 
     work = bundle.path.with_name(bundle.path.name + ".work") / f"{name}-{run_sha256[:12]}"
     steps = _train(config, task, model, train_set, tokenizer, work, resume, device, progress)
     if adapt.method == "full":
         map_again(model, bundle, config.hardware)
         model.to(device)
-        set_input_ranges(model, ranges)
+        set_ranges(model, ranges)
     after = base_sha256(model)
     record = AdapterRecord(
         task=task.name,
@@ -193,22 +191,6 @@ def _run_digest(config: Run, bundle: Bundle, data_sha256: str) -> str:
         data_sha256,
     ]
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-
-
-def _set_ranges(model: nn.Module, hardware: Hardware, features: Features, tokenizer: Any, size: int) -> None:
-    """Calibrate static input ranges on the first training batches, in digital mode."""
-    settings = hardware.dac.input_range
-    if not isinstance(settings, StaticRange):
-        return
-    model.eval()
-    few = batches(features, tokenizer, size, first=settings.batches * size)
-    device = next(model.parameters()).device
-    calibrate(model, ({key: value.to(device) for key, value in batch.items()} for _, batch in few), settings)
-
-
-def _ranges(model: nn.Module) -> dict[str, list[float]] | None:
-    found = {name: layer.input_ranges for name, layer in analog_layers(model).items() if layer.input_ranges}
-    return found or None
 
 
 def _train(

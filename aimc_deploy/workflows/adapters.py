@@ -22,6 +22,7 @@ from transformers import PreTrainedModel
 
 from aimc_deploy.artifact.bundle import Bundle
 from aimc_deploy.artifact.files import read_json, write_json, write_tensors
+from aimc_deploy.config.hardware import Hardware
 from aimc_deploy.config.run import Lora
 from aimc_deploy.errors import ArtifactError
 from aimc_deploy.models.select import head_modules
@@ -52,6 +53,12 @@ class AdapterRecord(BaseModel):
     input_ranges: dict[str, list[float]] | None = None
     scores: dict[str, float | None]
     training: dict[str, Any] = {}
+
+    def ranges_for(self, hardware: Hardware) -> dict[str, list[float]] | None:
+        """The static input ranges, if they were calibrated the way ``hardware`` says; else None."""
+        asked = hardware.dac.input_range.model_dump(mode="json")
+        calibrated = self.training.get("hardware", {}).get("dac", {}).get("input_range")
+        return self.input_ranges if calibrated == asked else None
 
 
 def read_record(bundle: Bundle, name: str) -> AdapterRecord:
@@ -173,14 +180,7 @@ def attach(bundle: Bundle, model: PreTrainedModel, name: str) -> nn.Module:
             raise ArtifactError(f"{bundle.path}/{folder} has no adapter_model.safetensors; adapt again")
         with _peft():
             adapted = PeftModel.from_pretrained(model, str(bundle.path / folder), is_trainable=False)
-    set_input_ranges(adapted, record.input_ranges)
     return adapted.eval()
-
-
-def set_input_ranges(model: nn.Module, ranges: dict[str, list[float]] | None) -> None:
-    """Set the DAC ranges of every analog layer, or let each token have its own."""
-    for name, layer in analog_layers(model).items():
-        layer.input_ranges = None if ranges is None else ranges.get(name)
 
 
 @contextlib.contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +10,15 @@ from peft import PeftModel
 from torch import nn
 
 from aimc_deploy.artifact.bundle import Bundle
-from aimc_deploy.config.hardware import Hardware
+from aimc_deploy.config.hardware import Hardware, StaticRange
 from aimc_deploy.config.times import seconds
+from aimc_deploy.errors import ArtifactError
 from aimc_deploy.nn.convert import analog_layers, base_sha256, drift, program
 from aimc_deploy.workflows.adapters import attach, fit_head, read_record
 from aimc_deploy.workflows.base import read_hardware, read_model
+from aimc_deploy.workflows.input_ranges import set_ranges
+
+Calibration = Callable[[nn.Module], None]
 
 
 class DeployedModel(nn.Module):
@@ -39,11 +44,15 @@ class DeployedModel(nn.Module):
         except AttributeError:
             return getattr(super().__getattr__("model"), name)
 
-    def set_adapter(self, name: str) -> DeployedModel:
+    def set_adapter(self, name: str, calibration: Calibration | None = None) -> DeployedModel:
         """Switch to another adapter of the bundle; no tile changes, and the chip stays as it is.
 
+        Args:
+            calibration: called with the model where the hardware has static input ranges and the adapter
+                was trained without them; sets them. It leaves the layers in digital mode.
+
         Raises:
-            ArtifactError: there is no such adapter.
+            ArtifactError: there is no such adapter, or it has no input ranges for this hardware.
         """
         record = read_record(self.bundle, name)
         if isinstance(self.model, PeftModel):
@@ -51,6 +60,15 @@ class DeployedModel(nn.Module):
         fit_head(self.model, record.num_labels)
         self.model = attach(self.bundle, self.model, name)
         self.adapter = name
+        ranges = record.ranges_for(self.hardware)
+        set_ranges(self.model, ranges)
+        if ranges is None and isinstance(self.hardware.dac.input_range, StaticRange):
+            if calibration is None:
+                raise ArtifactError(
+                    f"adapter '{name}' has no input ranges calibrated as this hardware says: adapt for the "
+                    "hardware (`aimc-deploy adapt --hardware`), or pass a calibration"
+                )
+            calibration(self.model)
         return self
 
     def program(self, chip: int = 0) -> DeployedModel:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from aimc_deploy.artifact.bundle import Bundle
 from aimc_deploy.artifact.results import Baseline, Results, Row, check_gate, summarise, to_csv, to_json
@@ -23,13 +24,14 @@ from aimc_deploy.config.run import Run
 from aimc_deploy.config.times import label, seconds
 from aimc_deploy.errors import ArtifactError
 from aimc_deploy.report.plot import accuracy_over_time
-from aimc_deploy.tasks.data import Split, load_data, sample
+from aimc_deploy.tasks.data import load_data, sample
 from aimc_deploy.tasks.features import Features, encode
 from aimc_deploy.tasks.metrics import compute
-from aimc_deploy.tasks.registry import Task, get_task
+from aimc_deploy.tasks.registry import get_task
 from aimc_deploy.workflows import base
 from aimc_deploy.workflows.adapters import device_of, lora_switched_off, read_record
 from aimc_deploy.workflows.deployed import DeployedModel
+from aimc_deploy.workflows.input_ranges import calibrate_ranges
 from aimc_deploy.workflows.inspect import read_results
 from aimc_deploy.workflows.predict import predict
 from aimc_deploy.workflows.progress import Progress, Silent
@@ -118,7 +120,9 @@ def run(
     if settings.compensation is not None:
         hardware = hardware.model_copy(update={"drift_compensation": settings.compensation})
     times = tuple(dict.fromkeys(label(t_s) for t_s in sorted(map(seconds, settings.times))))
-    dev = _dev(task, config.data_dir, settings.eval_samples, config.seed)
+    dev = load_data(task, None if config.data_dir is None else Path(config.data_dir)).dev
+    if settings.eval_samples is not None:
+        dev = sample(dev, settings.eval_samples, config.seed)
     request = _request(config, bundle, names, hardware, times, dev.sha256)
     stem = f"results/{out or task.name}"
     files = tuple(bundle.path / f"{stem}.{ending}" for ending in ("json", "csv", "svg"))
@@ -304,14 +308,15 @@ def _open(
 ) -> tuple[DeployedModel, Features, Any]:
     """The model and the data of a job; a worker's next job is mostly for the same ones."""
     bundle = Bundle.open(bundle_path)
-    model = DeployedModel(bundle, hardware, seed=seed).to(device_of(device))
-    model.set_adapter(adapter).eval()
-    tokenizer = base.read_tokenizer(bundle)
+    tokenizer, record = base.read_tokenizer(bundle), read_record(bundle, adapter)
     task_name, data_dir, samples = data
-    dev = _dev(get_task(task_name), data_dir, samples, seed)
-    return model, encode(dev, tokenizer, read_record(bundle, adapter).max_length), tokenizer
 
+    loaded = load_data(get_task(task_name), None if data_dir is None else Path(data_dir))
 
-def _dev(task: Task, data_dir: str | None, samples: int | None, seed: int) -> Split:
-    dev = load_data(task, None if data_dir is None else Path(data_dir)).dev
-    return dev if samples is None else sample(dev, samples, seed)
+    def calibration(inner: nn.Module) -> None:
+        calibrate_ranges(inner, hardware, loaded.train, tokenizer, record.max_length, seed)
+
+    model = DeployedModel(bundle, hardware, seed=seed).to(device_of(device))
+    model.set_adapter(adapter, calibration).eval()
+    dev = loaded.dev if samples is None else sample(loaded.dev, samples, seed)
+    return model, encode(dev, tokenizer, record.max_length), tokenizer
