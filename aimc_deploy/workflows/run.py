@@ -63,7 +63,8 @@ def run(config: Run, *, progress: Progress | None = None) -> Iterator[Step]:
 
 def variants(config: Run) -> list[Run]:
     """The adapter of a recipe, then its baselines."""
-    changes = {"digital": {"hardware_aware": False}, "full": {"method": "full"}}
+    # A learning rate for LoRA is far too high for all the weights.
+    changes = {"digital": {"hardware_aware": False}, "full": {"method": "full", "learning_rate": None}}
     found = [config]
     for baseline in config.baselines:
         name = None if config.adapt.name is None else f"{config.adapt.name}-{baseline}"
