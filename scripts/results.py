@@ -21,17 +21,28 @@ from pathlib import Path
 
 from results_page import write_page
 
+from aimc_deploy.artifact.bundle import Bundle
 from aimc_deploy.artifact.manifest import MANIFEST
 from aimc_deploy.config.load import load_run
 from aimc_deploy.config.run import Run
 from aimc_deploy.errors import AimcError
 from aimc_deploy.workflows import adapt, evaluate, map, run
-from aimc_deploy.workflows.adapters import read_record
 
 ROOT = Path(__file__).parents[1]
 RECIPE = ROOT / "configs" / "sst2.yaml"
 RESULTS = ROOT / "docs" / "results"
 LADDER_TIMES = ("0s", "1y", "10y")
+TOLD = (
+    "method",
+    "hardware_aware",
+    "samples",
+    "epochs",
+    "steps",
+    "batch_size",
+    "learning_rate",
+    "weight_noise",
+    "seed",
+)
 
 
 @dataclass(frozen=True)
@@ -94,7 +105,11 @@ def measure(arguments: argparse.Namespace) -> None:
     """All of one model, leaving out what is finished."""
     out = RESULTS / arguments.name
     base = arguments.work / arguments.name
-    shared = [*arguments.set, f"bundle={base}", *([f"data_dir={arguments.data_dir}"] if arguments.data_dir else [])]
+    shared = [
+        *arguments.set,
+        f"bundle={base}",
+        *([f"data_dir={arguments.data_dir}"] if arguments.data_dir else []),
+    ]
     for name in arguments.rungs:
         print(f"{arguments.name}: {name}", file=sys.stderr, flush=True)
         if name == "baselines":
@@ -107,8 +122,8 @@ def _baselines(config: Run, out: Path) -> None:
     """The recipe as it stands; its results, and those of the baseline that has a base of its own."""
     for step in run.run(config, progress=Lines()):
         if isinstance(step.result, evaluate.EvaluateResult):
-            full = "-full" if step.name.endswith("-full") else ""
-            _keep(step.result, out / f"sst2{full}")
+            full = "-sst2-full" if step.name.endswith("-full") else ""
+            _keep(step.result, Path(config.bundle + full), out / f"sst2{full[5:]}")
 
 
 def _rung(rung: Rung, shared: Sequence[str], chips: int, out: Path) -> None:
@@ -130,7 +145,7 @@ def _rung(rung: Rung, shared: Sequence[str], chips: int, out: Path) -> None:
     measured = evaluate.run(
         config.model_copy(update={"evaluate": settings}), out=f"rung-{rung.name}", keep=True, progress=Lines()
     )
-    _keep(measured, out / f"rung-{rung.name}")
+    _keep(measured, bundle, out / f"rung-{rung.name}")
 
 
 def _adapter(config: Run, name: str, *, hardware_aware: bool) -> str:
@@ -143,10 +158,14 @@ def _adapter(config: Run, name: str, *, hardware_aware: bool) -> str:
     return adapt.run(adapting, resume=None, existing="keep", progress=Lines()).name
 
 
-def _keep(result: evaluate.EvaluateResult, stem: Path) -> None:
+def _keep(result: evaluate.EvaluateResult, bundle: Path, stem: Path) -> None:
     """Copy the results of an evaluation, and how its adapters were trained."""
     stem.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(result.files[0], stem.with_suffix(".json"))
+    opened = Bundle.open(bundle)
+    records = {part.adapter: read_record(opened, part.adapter) for part in result.results.baselines}
+    told = {name: {key: record.training[key] for key in TOLD} for name, record in records.items()}
+    stem.with_suffix(".training.json").write_text(json.dumps(told, indent=1) + "\n")
 
 
 def main() -> None:
@@ -158,7 +177,9 @@ def main() -> None:
     measuring.add_argument("--data-dir", type=Path, help="folder with SST-2; the hub if left out")
     measuring.add_argument("--work", type=Path, default=ROOT / "runs", help="folder for the bundles [runs]")
     measuring.add_argument("--chips", type=int, default=5, help="of each rung of the ladder [5]")
-    measuring.add_argument("--set", action="append", default=[], help="a key of the recipe, as in aimc-deploy")
+    measuring.add_argument(
+        "--set", action="append", default=[], help="a key of the recipe, as in aimc-deploy"
+    )
     every = ["baselines", *[rung.name for rung in RUNGS]]
     measuring.add_argument("--rungs", nargs="+", default=every, choices=every, help="only these")
     measuring.set_defaults(function=measure)

@@ -2,7 +2,179 @@
 
 from __future__ import annotations
 
-
+import io
+import json
 from pathlib import Path
 
-def write_page(a, b): ...
+from jinja2 import Environment, StrictUndefined
+
+from aimc_deploy.artifact.results import Results, from_json, summarise
+from aimc_deploy.report.plot import COLOURS, accuracy_over_time
+
+MODELS = {
+    "mini": "The bundled reduced MobileBERT",
+    "minilm": "MiniLM (all-MiniLM-L6-v2, a real pretrained BERT encoder)",
+}
+# In the order of the page: file and what the rung changes.
+RUNGS = {
+    "default": "the default: 8 bit, measured noise",
+    "noise-x2": "noise × 2",
+    "noise-x3": "noise × 3",
+    "noise-x4": "noise × 4",
+    "noise-x8": "noise × 8",
+    "noise-x12": "noise × 12",
+    "bits-6": "6-bit converters",
+    "bits-5": "5-bit converters",
+    "bits-4": "4-bit converters",
+    "bits-3": "3-bit converters",
+    "static": "static input ranges",
+    "uncompensated": "no drift compensation",
+    "hermes-1dev": "Hermes, one device",
+    "outliers-x16": "outlier channels × 16 (synthetic)",
+    "outliers-x64": "outlier channels × 64 (synthetic)",
+}
+ROWS = {
+    "sst2-digital": "digital LoRA",
+    "sst2-digital (LoRA off)": "its head, LoRA off",
+    "sst2": "AHWA-LoRA",
+    "sst2 (LoRA off)": "its head, LoRA off",
+    "sst2-full": "full retraining",
+}
+
+
+def write_page(results: Path, page: Path) -> None:
+    """Write the page from its template, results.md.j2, and the plots beside the results."""
+    folders = {results / name: title for name, title in MODELS.items() if (results / name).is_dir()}
+    models = [
+        {"title": title, "baselines": _baselines(folder), "ladder": _ladder(folder)}
+        for folder, title in folders.items()
+    ]
+    template = (Path(__file__).parent / "results.md.j2").read_text(encoding="utf-8")
+    jinja = Environment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    page.write_text(jinja.from_string(template).render(models=models).rstrip() + "\n", encoding="utf-8")
+
+
+def _read(path: Path) -> Results:
+    return from_json(path.read_text(encoding="utf-8"), str(path))
+
+
+def _baselines(folder: Path) -> str:
+    """The table and the plot of the recipe."""
+    found = [path for path in (folder / "sst2.json", folder / "sst2-full.json") if path.exists()]
+    if not found:
+        return ""
+    parts = [_read(path) for path in found]
+    merged = Results.model_validate(
+        parts[0].model_dump()
+        | {
+            "rows": [row for part in parts for row in part.rows],
+            "baselines": [baseline for part in parts for baseline in part.baselines],
+        }
+    )
+    (folder / "sst2.svg").write_text(accuracy_over_time(merged, summarise(merged)), encoding="utf-8")
+    summaries = {(part.adapter, part.time): part for part in summarise(merged) if part.metric == "accuracy"}
+    times = sorted({(row.t_s, row.time) for row in merged.rows})
+    table = [["adapter", "no hardware", *[time for _, time in times]]]
+    for adapter, label in ROWS.items():
+        if (adapter, times[0][1]) not in summaries:
+            continue
+        cells = [label, _digital(merged, adapter)]
+        for _, time in times:
+            part = summaries[adapter, time]
+            cells.append(f"{100 * part.mean:.1f}" + ("" if part.std is None else f" +- {100 * part.std:.1f}"))
+        table.append(cells)
+    chips = len({row.chip for row in merged.rows})
+    told = f"The default hardware (`pcm`), {chips} chips.\n"
+    plot = f"![accuracy over time](results/{folder.name}/sst2.svg)\n"
+    return "\n".join([told, _table(table), plot, _training(found)])
+
+
+def _ladder(folder: Path) -> str:
+    """The table and the plot of the stress ladder."""
+    rungs = {name: folder / f"rung-{name}.json" for name in RUNGS if (folder / f"rung-{name}.json").exists()}
+    if not rungs:
+        return ""
+    head = ["rung", "time", "digital LoRA, no hardware", "digital LoRA", "AHWA-LoRA", "lost", "recovered"]
+    table, drawn = [head], []
+    for name, path in rungs.items():
+        results = _read(path)
+        summaries = {(part.adapter, part.time): part for part in summarise(results)}
+        aware = next(part.adapter for part in results.baselines if part.adapter != "sst2-digital")
+        digital = next(part for part in results.baselines if part.adapter == "sst2-digital").metrics[
+            "accuracy"
+        ]
+        for _, time in sorted({(row.t_s, row.time) for row in results.rows}):
+            plain, adapted = summaries["sst2-digital", time], summaries[aware, time]
+            lost = digital - plain.mean
+            # Below a point the quotient says nothing: it is the noise of the dev set.
+            recovered = f"{(adapted.mean - plain.mean) / lost:.0%}" if lost >= 0.01 else ""
+            figures = [f"{100 * part.mean:.1f} +- {100 * (part.std or 0):.1f}" for part in (plain, adapted)]
+            table.append([RUNGS[name], time, f"{digital:.1%}", *figures, f"{100 * lost:.1f}", recovered])
+            drawn.append((RUNGS[name], time, digital, plain, adapted))
+    (folder / "ladder.svg").write_text(_plot(drawn), encoding="utf-8")
+    chips = len({row.chip for row in results.rows})
+    plot = f"![accuracy against rung](results/{folder.name}/ladder.svg)"
+    return "\n".join([f"{chips} chips a rung.\n", _table(table), plot])
+
+
+def _digital(results: Results, adapter: str) -> str:
+    found = [part.metrics["accuracy"] for part in results.baselines if part.adapter == adapter]
+    return f"{100 * found[0]:.1f}" if found else ""
+
+
+def _training(paths: list[Path]) -> str:
+    """How the adapters of the page were trained, from the files beside the results."""
+    lines = []
+    for path in paths:
+        told = path.with_suffix(".training.json")
+        for name, settings in json.loads(told.read_text()).items() if told.exists() else ():
+            rate = settings["learning_rate"] or "the method's own"
+            noise = f", weight noise {settings['weight_noise']}" if settings["hardware_aware"] else ""
+            lines.append(
+                f"- {ROWS[name]}: {settings['samples']:,} phrases, {settings['steps']:,} steps of "
+                f"{settings['batch_size']}, learning rate {rate}{noise}, seed {settings['seed']}"
+            )
+    return "\n".join(lines) + "\n"
+
+
+def _table(rows: list[list[str]]) -> str:
+    head, *body = (f"| {' | '.join(row)} |" for row in rows)
+    return "\n".join([head, "|---" * len(rows[0]) + "|", *body]) + "\n"
+
+
+def _plot(drawn: list[tuple]) -> str:
+    """Accuracy against rung at the first and the last time, with and without adaptation."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import style
+    from matplotlib.figure import Figure
+
+    rungs = list(dict.fromkeys(rung for rung, *_ in drawn))
+    times = list(dict.fromkeys(time for _, time, *_ in drawn))
+    with style.context(["default", {"svg.hashsalt": "aimc-deploy", "svg.fonttype": "none", "font.size": 10}]):
+        figure = Figure(figsize=(8.0, 4.6), layout="constrained")
+        axes = figure.subplots()
+        for time, line in ((times[0], "--"), (times[-1], "-")):
+            for index, label in ((3, "digital LoRA"), (4, "AHWA-LoRA")):
+                own = {entry[0]: entry[index] for entry in drawn if entry[1] == time}
+                places = [place for place, rung in enumerate(rungs) if rung in own]
+                means = [own[rungs[place]].mean for place in places]
+                spread = [own[rungs[place]].std or 0.0 for place in places]
+                axes.errorbar(
+                    places,
+                    means,
+                    spread,
+                    fmt=f"o{line}",
+                    color=COLOURS[index - 3],
+                    markersize=4,
+                    capsize=2,
+                    label=f"{label}, {time}",
+                )
+        axes.set_xticks(range(len(rungs)), rungs, rotation=35, ha="right")
+        axes.set_ylabel("accuracy on SST-2 dev")
+        axes.grid(alpha=0.25)
+        axes.legend(frameon=False)
+        text = io.StringIO()
+        figure.savefig(text, format="svg", metadata={"Date": None, "Creator": "aimc-deploy"})
+    return text.getvalue()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from aimc_deploy.cli import options
-from aimc_deploy.cli.output import Bar, emit, err, guarded, next_step, out
+from aimc_deploy.cli.output import Bar, emit, err, guarded, next_step, note, out
 
 if TYPE_CHECKING:
     from aimc_deploy.workflows.adapt import AdaptResult
@@ -73,7 +73,7 @@ def command(
     )
     if dry_run:
         emit(output, run.model_dump(mode="json"), lambda: out.print_json(run.model_dump_json()))
-        err.print("dry run: nothing was trained or written")
+        note(output, "dry run: nothing was trained or written")
         return
     from aimc_deploy.workflows import adapt as workflow
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from aimc_deploy.cli import options
-from aimc_deploy.cli.output import emit, err, guarded, next_step, out
+from aimc_deploy.cli.output import emit, err, guarded, next_step, note, out
 
 if TYPE_CHECKING:
     from aimc_deploy.workflows.map import MapResult
@@ -70,7 +70,7 @@ def command(
     }
     emit(output, payload, lambda: show(result))
     if dry_run:
-        err.print("dry run: nothing was written")
+        note(output, "dry run: nothing was written")
     else:
         next_step(output, f"aimc-deploy adapt --task {run.task}{options.place(run.bundle)}")
 

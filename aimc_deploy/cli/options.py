@@ -76,7 +76,11 @@ def resolve(
         hardware_of_bundle: take the hardware that the bundle was mapped for in the place of the default,
             so that overrides change only what they name.
     """
-    own = [f"{key}={json.dumps(value)}" for key, value in options.items() if value is not None]
+    own = [
+        f"{key}={json.dumps(value, ensure_ascii=False)}"
+        for key, value in options.items()
+        if value is not None
+    ]
     overrides = [*(settings or ()), *own]
     if not hardware_of_bundle:
         return load_run(recipe, overrides)

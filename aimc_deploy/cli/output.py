@@ -17,8 +17,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from aimc_deploy.cli.options import Format
 from aimc_deploy.errors import AimcError
 
-out = Console(soft_wrap=True, highlight=False)
-err = Console(stderr=True, soft_wrap=True, highlight=False)
+out = Console(soft_wrap=True, highlight=False, emoji=False)
+err = Console(stderr=True, soft_wrap=True, highlight=False, emoji=False)
 
 
 def guarded(function: Callable[..., None]) -> Callable[..., None]:
@@ -72,6 +72,12 @@ def emit(output: Format, payload: Any, human: Callable[[], None]) -> None:
         sys.stdout.write(json.dumps(payload, indent=2, allow_nan=False) + "\n")
     elif output is Format.human:
         human()
+
+
+def note(output: Format, message: str) -> None:
+    """Say what is no result on standard error."""
+    if output is not Format.quiet:
+        err.print(message, markup=False)
 
 
 def next_step(output: Format, command: str) -> None:

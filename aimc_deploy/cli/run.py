@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from aimc_deploy.cli import adapt, evaluate, map, options, report
-from aimc_deploy.cli.output import Bar, emit, err, guarded, next_step, out
+from aimc_deploy.cli.output import Bar, emit, guarded, next_step, note, out
 from aimc_deploy.errors import GateFailed
 
 
@@ -45,7 +45,7 @@ def command(
     )
     if dry_run:
         emit(output, run.model_dump(mode="json"), lambda: out.print_json(run.model_dump_json()))
-        err.print("dry run: nothing was done")
+        note(output, "dry run: nothing was done")
         return
     from aimc_deploy.workflows import run as workflow
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
@@ -39,14 +40,13 @@ def load_run(
     """
     layers = [_recipe(recipe)] if recipe else []
     layers += [_override(text) for text in overrides]
-    named = [layer for layer in layers if _preset_of(layer)]
+    named = [layer for layer in layers if _preset_key(layer.data)]
     if named:
-        base = _hardware_layer(str(_preset_of(named[-1])), recipe)
+        base = _preset_layer(named[-1], recipe)
     else:
-        base = Document({"hardware": (hardware or Hardware()).model_dump(mode="json")})
-    data: dict[str, Any] = {}
-    places: dict[Key, str] = {}
-    for layer in (base, *layers):
+        base = Document({"hardware": _defaults(hardware or Hardware())})
+    data, places = base.data, dict(base.places)
+    for layer in layers:
         data = _lay_over(data, _without_preset(layer.data))
         places |= layer.places
     return _checked(Run, data, places)
@@ -106,15 +106,32 @@ def _override(text: str) -> Document:
     parts = tuple(key.strip().split("."))
     if not equals or not all(parts):
         raise ConfigError(f"--set {text}: write KEY=VALUE with a dotted key, such as hardware.adc.bits=6")
-    data = parse_yaml(value, f"--set {text}").data
+    document = parse_yaml(value, f"--set {text}")
+    data = document.data
     for part in reversed(parts):
         data = {part: data}
-    return Document(data, {parts[: at + 1]: COMMAND_LINE for at in range(len(parts))})
+    keys = [parts[: at + 1] for at in range(len(parts))] + [(*parts, *key) for key in document.places]
+    return Document(data, dict.fromkeys(keys, COMMAND_LINE))
 
 
-def _preset_of(layer: Document) -> Any:
-    hardware = layer.data.get("hardware") if isinstance(layer.data, dict) else None
-    return hardware.get("preset") if isinstance(hardware, dict) else hardware
+def _preset_key(data: Any) -> Key:
+    """The key under which a layer names a preset; empty if it names none."""
+    hardware = data.get("hardware")
+    if isinstance(hardware, dict):
+        return ("hardware", "preset") if "preset" in hardware else ()
+    return ("hardware",) if "hardware" in data else ()
+
+
+def _preset_layer(layer: Document, recipe: Path | None) -> Document:
+    """The preset that a layer names, as a layer."""
+    key = _preset_key(layer.data)
+    name = layer.data
+    for part in key:
+        name = name[part]
+    place = f"{layer.places[key]}: {'.'.join(map(str, key))}: "
+    if not isinstance(name, str):
+        raise ConfigError(f"{place}give the name of a preset, or a mapping for hardware (given: {name!r})")
+    return _hardware_layer(name, recipe, place)
 
 
 def _without_preset(data: dict[str, Any]) -> dict[str, Any]:
@@ -124,31 +141,40 @@ def _without_preset(data: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in data.items() if key != "hardware"}
 
 
-def _hardware_layer(name: str, recipe: Path | None) -> Document:
-    """A preset as a layer; a file is looked for beside the recipe too."""
+def _hardware_layer(name: str, recipe: Path | None, place: str = "") -> Document:
+    """A preset as a layer; a file is looked for beside the recipe too. ``place`` says where it is named."""
     if name.endswith((".yaml", ".yml")):
         path = Path(name)
-        if recipe is not None and not path.is_file():
+        if recipe is not None and not os.path.isfile(path):
             path = recipe.parent / name
         document = read_yaml(path)
     else:
         folder = resources.files("aimc_deploy.configs") / "hardware"
-        file = folder / f"{name}.yaml"
-        if "/" in name or not file.is_file():
-            there = sorted(
-                part.name.removesuffix(".yaml") for part in folder.iterdir() if part.name.endswith(".yaml")
-            )
+        there = sorted(
+            part.name.removesuffix(".yaml") for part in folder.iterdir() if part.name.endswith(".yaml")
+        )
+        if name not in there:
             close = difflib.get_close_matches(name, there, n=1)
             hint = f"; did you mean {close[0]}?" if close else ""
             raise ConfigError(
-                f"there is no hardware preset '{name}': choose one of {', '.join(there)}, or give a file "
-                f"that ends in .yaml{hint}"
+                f"{place}there is no hardware preset '{name}': choose one of {', '.join(there)}, or give "
+                f"a file that ends in .yaml{hint}"
             )
-        document = parse_yaml(file.read_text(encoding="utf-8"), f"preset {name}")
+        document = parse_yaml((folder / f"{name}.yaml").read_text(encoding="utf-8"), f"preset {name}")
     if not isinstance(document.data, dict):
         raise ConfigError(f"{name}: a hardware preset is a mapping of keys to values")
+    if "preset" in document.data:
+        raise ConfigError(
+            f"{document.places[('preset',)]}: preset: a preset cannot build on another; write out what "
+            "differs from the defaults, or name it in a recipe and change it there"
+        )
     places: dict[Key, str] = {("hardware", *key): place for key, place in document.places.items()}
-    return Document({"hardware": document.data}, places)
+    # Over the defaults: a recipe may then change part of what the preset leaves out, such as the clip's sigma.
+    return Document({"hardware": _lay_over(_defaults(Hardware()), document.data)}, places)
+
+
+def _defaults(hardware: Hardware) -> dict[str, Any]:
+    return hardware.model_dump(mode="json")
 
 
 def _lay_over(base: Any, top: Any) -> Any:
@@ -173,7 +199,8 @@ def _explained(model: type[BaseModel], data: Any, places: Mapping[Key, str], err
     place = next((places[key[:end]] for end in range(len(key), -1, -1) if key[:end] in places), "")
     message = error["msg"].removeprefix("Value error, ")
     if error["type"] == "extra_forbidden":
-        allowed = sorted(_allowed(model, error["loc"][:-1]))
+        preset = {"preset"} if key[:-1] == ("hardware",) else set()
+        allowed = sorted(_allowed(model, error["loc"][:-1]) | preset)
         close = difflib.get_close_matches(str(key[-1]), allowed, n=1)
         hint = f"did you mean '{close[0]}'? " if close else ""
         message = f"unknown key; {hint}allowed: {', '.join(allowed)}"

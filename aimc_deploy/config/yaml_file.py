@@ -41,8 +41,9 @@ def read_yaml(path: Path) -> Document:
     try:
         with path.open("rb") as stream:
             data = stream.read(MAX_BYTES + 1)
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read ({error.strerror or error}); check the path") from None
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+        reason = getattr(error, "strerror", None) or error
+        raise ConfigError(f"{path}: cannot be read ({reason}); check the path") from None
     if len(data) > MAX_BYTES:
         raise ConfigError(f"{path}: is larger than the {MAX_BYTES:,} bytes a recipe may have")
     try:
@@ -66,6 +67,11 @@ def parse_yaml(text: str, where: str) -> Document:
         mark = error.problem_mark
         line = f":{mark.line + 1}" if mark else ""
         raise ConfigError(f"{where}{line}: is no valid YAML ({error.problem})") from None
+    except yaml.reader.ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        raise ConfigError(
+            f"{where}:{line}: is no valid YAML (unprintable character {error.character:#04x})"
+        ) from None
     except yaml.YAMLError as error:
         raise ConfigError(f"{where}: is no valid YAML ({str(error).splitlines()[0]})") from None
     except RecursionError:

@@ -9,22 +9,14 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-import transformers
 from huggingface_hub.errors import HFValidationError
-from huggingface_hub.utils import (
-    are_progress_bars_disabled,
-    disable_progress_bars,
-    enable_progress_bars,
-    validate_repo_id,
-)
-from huggingface_hub.utils import logging as hub_logging
+from huggingface_hub.utils import validate_repo_id
 from transformers import (
     CONFIG_MAPPING,
     AutoModelForSequenceClassification,
@@ -36,6 +28,7 @@ from transformers import (
 from aimc_deploy.config.run import Source
 from aimc_deploy.errors import ModelError
 from aimc_deploy.models.hub import Snapshot, fetch
+from aimc_deploy.models.silence import silence
 from aimc_deploy.models.weights import Weights, encoder_tensors, read_weights
 
 FAMILIES = ("mobilebert", "bert", "distilbert", "roberta", "electra")
@@ -87,7 +80,7 @@ def load_checkpoint(source: Source, *, default: Path | None = None) -> Checkpoin
     Raises:
         ModelError: it cannot be found, is incomplete or damaged, or is of another family.
     """
-    with _silence():
+    with silence():
         found = _find(source, default or BUNDLED)
         config = _read_config(found.folder)
         tokenizer = _read_tokenizer(found.folder, config)
@@ -211,25 +204,3 @@ def _errors_of_config(path: Path) -> Iterator[None]:
         raise ModelError(
             f"{path}: no model can be built from it ({_brief(error)}); download it again"
         ) from None
-
-
-@contextlib.contextmanager
-def _silence() -> Iterator[None]:
-    """Keep transformers and huggingface_hub from printing, and leave their settings as they were."""
-    ours, hub = transformers.logging.get_verbosity(), hub_logging.get_verbosity()
-    bars, hub_bars = transformers.logging.is_progress_bar_enabled(), not are_progress_bars_disabled()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        transformers.logging.set_verbosity_error()
-        hub_logging.set_verbosity_error()
-        transformers.logging.disable_progress_bar()
-        disable_progress_bars()
-        try:
-            yield
-        finally:
-            transformers.logging.set_verbosity(ours)
-            hub_logging.set_verbosity(hub)
-            if bars:
-                transformers.logging.enable_progress_bar()
-            if hub_bars:
-                enable_progress_bars()

@@ -21,6 +21,7 @@ from aimc_deploy.artifact.contents import check_free
 from aimc_deploy.artifact.manifest import MANIFEST
 from aimc_deploy.config.run import Run
 from aimc_deploy.errors import ArtifactError
+from aimc_deploy.models.silence import silence
 from aimc_deploy.nn.convert import analog_layers, base_sha256, drift, program
 from aimc_deploy.tasks.data import load_data, sample
 from aimc_deploy.tasks.features import Features, encode
@@ -41,7 +42,12 @@ from aimc_deploy.workflows.input_ranges import calibrate_ranges, get_ranges, set
 from aimc_deploy.workflows.map import create_bundle, map_again
 from aimc_deploy.workflows.predict import batch_count, predict
 from aimc_deploy.workflows.progress import Progress, Silent
-from aimc_deploy.workflows.trainer import GuardedTrainer, Reporter, training_arguments
+from aimc_deploy.workflows.trainer import (
+    GuardedTrainer,
+    Reporter,
+    complete_checkpoints,
+    training_arguments,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -206,7 +212,7 @@ def _train(
 ) -> int:
     """Run the Trainer; return the number of steps."""
     adapt = config.adapt
-    checkpoints = any(work.glob("checkpoint-*"))
+    checkpoints = bool(complete_checkpoints(work))
     if resume and not checkpoints:
         raise ArtifactError(f"nothing to resume for these settings in {work.parent}; run without --resume")
     resume = checkpoints if resume is None else resume
@@ -229,7 +235,8 @@ def _train(
     )
     # The Trainer would print its log lines; what a person sees comes from the reporter.
     trainer.remove_callback(PrinterCallback)
-    trainer.train(resume_from_checkpoint=resume)
+    with silence():
+        trainer.train(resume_from_checkpoint=resume)
     model.eval()
     return trainer.state.global_step
 

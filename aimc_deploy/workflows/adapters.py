@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
@@ -26,6 +25,7 @@ from aimc_deploy.config.hardware import Hardware
 from aimc_deploy.config.run import Lora
 from aimc_deploy.errors import ArtifactError
 from aimc_deploy.models.select import head_modules
+from aimc_deploy.models.silence import silence
 from aimc_deploy.nn.convert import analog_layers
 
 
@@ -81,14 +81,6 @@ def read_record(bundle: Bundle, name: str) -> AdapterRecord:
         ) from None
 
 
-@contextlib.contextmanager
-def _peft() -> Iterator[None]:
-    """PEFT asks transformers for a property by its former name: a warning nobody here could act on."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "`is_gradient_checkpointing`", FutureWarning)
-        yield
-
-
 def add_lora(model: PreTrainedModel, lora: Lora) -> PeftModel:
     """LoRA on every analog layer; the head is trained beside it, everything else is frozen."""
     config = LoraConfig(
@@ -100,7 +92,7 @@ def add_lora(model: PreTrainedModel, lora: Lora) -> PeftModel:
         target_modules=sorted(analog_layers(model)),
         modules_to_save=head_modules(model),
     )
-    with _peft():
+    with silence():
         peft_model = get_peft_model(model, config)
     assert isinstance(peft_model, PeftModel)
     return peft_model
@@ -178,7 +170,7 @@ def attach(bundle: Bundle, model: PreTrainedModel, name: str) -> nn.Module:
         # Only safetensors is ever opened: without it PEFT would fall back to a pickle.
         if f"{folder}/adapter_model.safetensors" not in bundle.manifest.files:
             raise ArtifactError(f"{bundle.path}/{folder} has no adapter_model.safetensors; adapt again")
-        with _peft():
+        with silence():
             adapted = PeftModel.from_pretrained(model, str(bundle.path / folder), is_trainable=False)
     return adapted.eval()
 

@@ -19,7 +19,7 @@ from torch import nn
 
 from aimc_deploy.artifact.bundle import Bundle
 from aimc_deploy.artifact.results import Baseline, Results, Row, check_gate, summarise, to_csv, to_json
-from aimc_deploy.config.hardware import Hardware
+from aimc_deploy.config.hardware import Hardware, StaticRange
 from aimc_deploy.config.run import Run
 from aimc_deploy.config.times import label, seconds
 from aimc_deploy.errors import ArtifactError
@@ -120,10 +120,14 @@ def run(
     if settings.compensation is not None:
         hardware = hardware.model_copy(update={"drift_compensation": settings.compensation})
     times = tuple(dict.fromkeys(label(t_s) for t_s in sorted(map(seconds, settings.times))))
-    dev = load_data(task, None if config.data_dir is None else Path(config.data_dir)).dev
+    data = load_data(task, None if config.data_dir is None else Path(config.data_dir))
+    dev = data.dev
     if settings.eval_samples is not None:
         dev = sample(dev, settings.eval_samples, config.seed)
-    request = _request(config, bundle, names, hardware, times, dev.sha256)
+    data_sha256 = dev.sha256
+    if isinstance(hardware.dac.input_range, StaticRange):
+        data_sha256 += data.train.sha256  # which ranges may be calibrated on
+    request = _request(config, bundle, names, hardware, times, data_sha256)
     stem = f"results/{out or task.name}"
     files = tuple(bundle.path / f"{stem}.{ending}" for ending in ("json", "csv", "svg"))
     if keep and f"{stem}.json" in bundle.manifest.files:

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import math
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers.trainer import TRAINER_STATE_NAME
+from transformers.trainer_pt_utils import LengthGroupedSampler
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from aimc_deploy.config.run import Adapt
-from aimc_deploy.errors import TrainingError
+from aimc_deploy.errors import ArtifactError, TrainingError
+from aimc_deploy.physics.random import stream
 from aimc_deploy.workflows.progress import Progress
 
 LEARNING_RATE = {"lora": 2.0e-4, "full": 5.0e-5}
@@ -29,7 +37,6 @@ def training_arguments(
         warmup_steps=adapt.warmup_ratio,
         weight_decay=adapt.weight_decay,
         max_grad_norm=adapt.max_grad_norm,
-        train_sampling_strategy="group_by_length",
         logging_strategy="steps",
         logging_steps=10,
         save_strategy="steps",
@@ -45,8 +52,59 @@ def training_arguments(
     )
 
 
+def complete_checkpoints(folder: Path) -> list[Path]:
+    """The checkpoints below ``folder`` that are whole; what an interrupt cut off in the writing is removed.
+
+    The Trainer writes its state last.
+    """
+    found = []
+    for checkpoint in folder.glob(f"{PREFIX_CHECKPOINT_DIR}-*"):
+        try:
+            json.loads((checkpoint / TRAINER_STATE_NAME).read_bytes())
+        except (FileNotFoundError, ValueError):
+            shutil.rmtree(checkpoint)
+        else:
+            found.append(checkpoint)
+    return found
+
+
+class EpochOrder(LengthGroupedSampler):
+    """Samples of like length together, in an order that only the seed and the epoch fix.
+
+    transformers draws the order from torch's global generator, and a resumed run restores that only after
+    the draw: from the second epoch on it would continue in another order.
+    """
+
+    def __init__(self, batch_size: int, lengths: list[int], seed: int) -> None:
+        super().__init__(batch_size, lengths=lengths)
+        self.seed = seed
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Called by the Trainer before each epoch."""
+        self.epoch = epoch
+
+    def __iter__(self) -> Iterator[int]:
+        self.generator = stream(torch.device("cpu"), self.seed, "order", self.epoch)
+        return super().__iter__()
+
+
 class GuardedTrainer(Trainer):
     """Stops at the first loss that is not a number, naming the step, before it reaches a parameter."""
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> EpochOrder:
+        dataset: Any = self.train_dataset if train_dataset is None else train_dataset
+        return EpochOrder(self.args.train_batch_size, dataset.lengths, self.args.seed)
+
+    def _save_checkpoint(self, *args: Any, **kwargs: Any) -> None:
+        try:
+            super()._save_checkpoint(*args, **kwargs)
+        except (OSError, RuntimeError, SafetensorError) as error:  # torch and safetensors on a full disk
+            raise ArtifactError(
+                f"the checkpoint of step {self.state.global_step} cannot be written to "
+                f"{self.args.output_dir}: {error}; free some space and run again, with --resume if there is "
+                "an earlier one"
+            ) from error
 
     def compute_loss(self, *args: Any, **kwargs: Any) -> Any:
         loss = super().compute_loss(*args, **kwargs)

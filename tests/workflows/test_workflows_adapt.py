@@ -1,0 +1,269 @@
+"""Adapt: what training changes and what it does not, and that a seed decides all of it."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+from tiny_deployment import files_of, write_task
+
+from aimc_deploy.artifact.bundle import Bundle
+from aimc_deploy.config.load import load_preset
+from aimc_deploy.config.run import Run
+from aimc_deploy.errors import ArtifactError, DataError, TrainingError
+from aimc_deploy.nn.analog_linear import AnalogLinear
+from aimc_deploy.tasks.data import load_data, sample
+from aimc_deploy.tasks.registry import get_task
+from aimc_deploy.workflows import adapt, evaluate
+from aimc_deploy.workflows.deployed import load
+from aimc_deploy.workflows.trainer import GuardedTrainer
+
+Configure = Callable[..., Run]
+
+BASE = ("model.safetensors", "tiles.safetensors", "tile_map.json", "hardware.json", "config.json")
+
+
+def adapter_files(bundle: Path, name: str = "sst2") -> dict[str, bytes]:
+    return files_of(bundle / "adapters" / name)
+
+
+def test_the_base_is_the_same_before_and_after(mapped: Path, configure: Configure) -> None:
+    before = files_of(mapped)
+    opened = Bundle.open(mapped)
+    result = adapt.run(configure(mapped))
+    after = files_of(mapped)
+    assert result.base_before == result.base_after == opened.manifest.base_sha256
+    assert result.record.base_sha256 == result.base_after == load(mapped).set_adapter("sst2").base_sha256()
+    assert {name: after[name] for name in before if name != "manifest.json"} == {
+        name: data for name, data in before.items() if name != "manifest.json"
+    }
+    assert sorted(set(after) - set(before)) == [
+        f"adapters/sst2/{name}" for name in ("adapter.json", "adapter_config.json", "adapter_model.safetensors")
+    ]
+    assert Bundle.open(mapped).verify() == []
+
+
+def test_only_lora_and_the_head_change(adapted: Path, mapped_once: Path) -> None:
+    tensors = load_file(adapted / "adapters" / "sst2" / "adapter_model.safetensors")
+    plan = Bundle.open(adapted).read_json("tile_map.json")
+    layers = sorted(entry["layer"] for entry in plan["analog"])
+    lora = [name for name in tensors if "lora_" in name]
+    assert sorted({name.partition(".lora_")[0].removeprefix("base_model.model.") for name in lora}) == layers
+    assert len(lora) == 2 * len(layers)
+    # LoRA starts with B = 0: what is not zero now was trained.
+    assert all(float(tensors[name].abs().max()) > 0 for name in lora)
+    head = {name for name in tensors if name not in lora}
+    assert head == {f"base_model.model.classifier.{part}" for part in ("weight", "bias")}
+    own = load_file(mapped_once / "model.safetensors")
+    assert not torch.equal(tensors["base_model.model.classifier.weight"], own["classifier.weight"])
+    inner = load(adapted).set_adapter("sst2").model.get_base_model().state_dict()
+    for name, value in own.items():
+        found = inner.get(name, inner.get(name.replace("classifier.", "classifier.original_module.")))
+        if found is None:  # a bias of a layer that PEFT wraps
+            parent, _, leaf = name.rpartition(".")
+            found = inner[f"{parent}.base_layer.{leaf}"]
+        assert torch.equal(found, value), name
+
+
+def test_the_record_counts_what_was_trained(adapted: Path) -> None:
+    tensors = load_file(adapted / "adapters" / "sst2" / "adapter_model.safetensors")
+    record = Bundle.open(adapted).read_json("adapters/sst2/adapter.json")
+    assert record["parameters"] == sum(value.numel() for value in tensors.values())
+    assert (record["task"], record["metric"], record["method"]) == ("sst2", "accuracy", "lora")
+    assert (record["training"]["samples"], record["training"]["steps"]) == (96, 48)
+    assert record["input_ranges"] is None
+
+
+def test_one_seed_gives_the_same_bytes_and_another_does_not(
+    tmp_path: Path, mapped_once: Path, configure: Configure
+) -> None:
+    found = {}
+    for name, seed in (("one", 0), ("two", 0), ("other", 1)):
+        torch.manual_seed(len(found) + 50)  # what ran before must not matter
+        shutil.copytree(mapped_once, tmp_path / name)
+        adapt.run(configure(tmp_path / name, seed=seed))
+        found[name] = adapter_files(tmp_path / name)
+    assert found["one"] == found["two"]
+    assert found["one"]["adapter_model.safetensors"] != found["other"]["adapter_model.safetensors"]
+
+
+def test_hardware_in_training_changes_the_adapter(mapped: Path, configure: Configure) -> None:
+    adapt.run(configure(mapped))
+    adapt.run(configure(mapped, adapt={"weight_noise": 0.0, "name": "without-weight-noise"}))
+    result = adapt.run(configure(mapped, adapt={"hardware_aware": False}))
+    assert result.name == "sst2-digital"
+    assert not result.record.hardware_aware
+    tensors = {
+        name: adapter_files(mapped, name)["adapter_model.safetensors"] for name in Bundle.open(mapped).adapters()
+    }
+    assert sorted(tensors) == ["sst2", "sst2-digital", "without-weight-noise"]
+    assert len(set(tensors.values())) == 3
+
+
+@pytest.mark.parametrize("aware", [True, False])
+def test_training_computes_in_the_mode_asked_for(
+    mapped: Path, configure: Configure, monkeypatch: pytest.MonkeyPatch, aware: bool
+) -> None:
+    """A digital run gives the same whatever the hardware: its layers are plain products."""
+    seen: set[tuple[str, float | None]] = set()
+    forward = AnalogLinear.forward
+
+    def watched(self: AnalogLinear, input: torch.Tensor) -> torch.Tensor:
+        if torch.is_grad_enabled() and self.training:
+            seen.add(("chip" if self._segments is not None else "training", self._weight_noise))
+        return forward(self, input)
+
+    monkeypatch.setattr(AnalogLinear, "forward", watched)
+    adapt.run(configure(mapped, adapt={"hardware_aware": aware, "weight_noise": 0.05, "epochs": 0.3}))
+    assert seen == {("training", 0.05 if aware else None)}
+
+
+def test_a_digital_adapter_does_not_depend_on_the_hardware(
+    tmp_path: Path, mapped_once: Path, configure: Configure
+) -> None:
+    found = []
+    for preset in ("pcm", "pcm-x4"):
+        shutil.copytree(mapped_once, tmp_path / preset)
+        adapt.run(configure(tmp_path / preset, hardware=preset, adapt={"hardware_aware": False}))
+        found.append(adapter_files(tmp_path / preset, "sst2-digital")["adapter_model.safetensors"])
+    assert found[0] == found[1]
+
+
+@pytest.mark.parametrize("method", ["max", "quantile", "moving_std"])
+def test_static_ranges_are_calibrated_and_stored(mapped: Path, configure: Configure, method: str) -> None:
+    hardware = load_preset("pcm-static")
+    ranges = hardware.dac.input_range.model_copy(update={"method": method, "batches": 2})
+    hardware = hardware.model_copy(update={"dac": hardware.dac.model_copy(update={"input_range": ranges})})
+    record = adapt.run(configure(mapped, hardware=hardware, adapt={"epochs": 0.3})).record
+    stored = Bundle.open(mapped).read_json("adapters/sst2/adapter.json")["input_ranges"]
+    assert stored == record.input_ranges
+    plan = Bundle.open(mapped).read_json("tile_map.json")
+    assert sorted(stored) == sorted(entry["layer"] for entry in plan["analog"])
+    assert all(len(values) == 1 and values[0] > 0 for values in stored.values())
+    assert len({tuple(values) for values in stored.values()}) > 3, "ranges come from what each layer sees"
+    model = load(mapped)
+    model.hardware = hardware
+    model.set_adapter("sst2")
+    layers = {part.name: part for part in model.modules() if isinstance(part, AnalogLinear)}
+    assert {name: layer.input_ranges for name, layer in layers.items()} == stored
+
+
+def test_train_samples_are_the_ones_the_seed_draws(mapped: Path, configure: Configure, data: Path) -> None:
+    train = load_data(get_task("sst2"), data).train
+    digests = {}
+    for seed in (0, 1):
+        config = configure(mapped, seed=seed, adapt={"train_samples": 20, "name": f"seed-{seed}"})
+        record = adapt.run(config).record
+        assert (record.training["samples"], record.training["steps"]) == (20, 2)
+        digests[seed] = record.training["train_sha256"]
+        assert digests[seed] == sample(train, 20, seed).sha256
+    assert digests[0] != digests[1]
+    with pytest.raises(DataError, match="97 samples asked for"):
+        adapt.run(configure(mapped, adapt={"train_samples": 97, "name": "more"}))
+
+
+def test_the_scores_are_what_evaluate_measures(adapted: Path, configure: Configure) -> None:
+    """Chip 0 at 0 s, and the digital model; the same model and samples, measured twice."""
+    scores = Bundle.open(adapted).read_json("adapters/sst2/adapter.json")["scores"]
+    results = evaluate.run(configure(adapted, evaluate={"unadapted": True, "chips": 1, "times": ("0s",)})).results
+    rows = {row.adapter: row.metrics["accuracy"] for row in results.rows}
+    digital = {part.adapter: part.metrics["accuracy"] for part in results.baselines}
+    assert scores == {
+        "digital": digital["sst2"],
+        "adapted": rows["sst2"],
+        "unadapted": rows["sst2 (LoRA off)"],
+    }
+    assert scores["digital"] > 0.6, "the adapter learned nothing, and equal scores would mean nothing"
+    assert len(set(scores.values())) > 1
+
+
+def test_an_adapter_that_is_there_is_refused_kept_or_replaced(mapped: Path, configure: Configure) -> None:
+    config = configure(mapped, adapt={"epochs": 0.3})
+    first = adapt.run(config)
+    before = files_of(mapped)
+    with pytest.raises(ArtifactError, match=r"adapter 'sst2' already: .*--name .*--overwrite"):
+        adapt.run(config)
+    kept = adapt.run(config, existing="keep")
+    assert kept.kept
+    assert (kept.record, kept.base_after) == (first.record, first.base_after)
+    assert files_of(mapped) == before
+    other = configure(mapped, adapt={"epochs": 0.3}, seed=1)
+    with pytest.raises(ArtifactError, match="already from other settings, data or base"):
+        adapt.run(other, existing="keep")
+    assert files_of(mapped) == before
+    replaced = adapt.run(other, existing="replace")
+    assert not replaced.kept
+    assert Bundle.open(mapped).read_json("adapters/sst2/adapter.json")["training"]["seed"] == 1
+
+
+def test_other_data_is_another_run(tmp_path: Path, mapped: Path, configure: Configure) -> None:
+    adapt.run(configure(mapped, adapt={"epochs": 0.3}))
+    longer = write_task(tmp_path / "longer", train=98)
+    config = configure(mapped, adapt={"epochs": 0.3}).model_copy(update={"data_dir": str(longer)})
+    with pytest.raises(ArtifactError, match="other settings, data or base"):
+        adapt.run(config, existing="keep")
+
+
+def test_a_loss_that_is_not_a_number_names_its_step_and_leaves_the_bundle(
+    mapped: Path, configure: Configure, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = files_of(mapped)
+    compute = GuardedTrainer.__mro__[1].compute_loss
+
+    def poisoned(self: Any, *args: Any, **kwargs: Any) -> Any:
+        loss = compute(self, *args, **kwargs)
+        return loss * np.nan if self.state.global_step == 3 else loss
+
+    monkeypatch.setattr(GuardedTrainer.__mro__[1], "compute_loss", poisoned)
+    with pytest.raises(TrainingError, match=r"the loss is nan at step 3: lower adapt\.learning_rate"):
+        adapt.run(configure(mapped))
+    assert files_of(mapped) == before
+
+
+def test_a_learning_rate_that_diverges_is_an_error_and_no_adapter(mapped: Path, configure: Configure) -> None:
+    config = configure(mapped, adapt={"learning_rate": 1.0e30, "hardware_aware": False, "epochs": 2.0})
+    with pytest.raises(TrainingError, match=r"the loss is (nan|inf) at step \d+"):
+        adapt.run(config)
+    assert Bundle.open(mapped).adapters() == ()
+
+
+def test_hardware_that_would_map_otherwise_is_refused(mapped: Path, configure: Configure) -> None:
+    with pytest.raises(ArtifactError, match="map again"):
+        adapt.run(configure(mapped, hardware="hermes-2dev"))
+    assert Bundle.open(mapped).adapters() == ()
+
+
+def test_a_missing_bundle_and_missing_data_are_told(tmp_path: Path, mapped: Path, configure: Configure) -> None:
+    with pytest.raises(ArtifactError, match="aimc-deploy map"):
+        adapt.run(configure(tmp_path / "nowhere"))
+    (tmp_path / "empty").mkdir()
+    config = configure(mapped).model_copy(update={"data_dir": str(tmp_path / "empty")})
+    with pytest.raises(DataError, match=r"train\.tsv and dev\.tsv"):
+        adapt.run(config)
+    with pytest.raises(DataError, match="there is no task 'sst3'"):
+        adapt.run(configure(mapped).model_copy(update={"task": "sst3"}))
+
+
+def test_an_adapter_of_another_number_of_classes_gets_a_head_of_its_own(
+    tmp_path: Path, adapted: Path, configure: Configure
+) -> None:
+    """The head that was mapped has two outputs; MNLI needs three, and the first adapter keeps its two."""
+    lines = ["premise\thypothesis\tlabel"]
+    lines += [f"good film\tbad book\t{('entailment', 'neutral', 'contradiction')[row % 3]}" for row in range(24)]
+    for name in ("train.tsv", "dev_matched.tsv"):
+        (tmp_path / name).write_text("\n".join(lines) + "\n")
+    config = configure(adapted).model_copy(update={"task": "mnli", "data_dir": str(tmp_path)})
+    before = adapter_files(adapted)
+    assert adapt.run(config).record.num_labels == 3
+    assert adapter_files(adapted) == before
+    model = load(adapted)
+    ids = torch.tensor([[2, 5, 15, 3]])
+    shapes = [model.set_adapter(name)(input_ids=ids).logits.shape[1] for name in ("sst2", "mnli", "sst2")]
+    assert shapes == [2, 3, 2]
+    assert Bundle.open(adapted).manifest.base_sha256 == model.base_sha256()

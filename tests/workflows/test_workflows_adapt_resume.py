@@ -1,0 +1,148 @@
+"""Adapt, interrupted: what is continued from a checkpoint is what would have been, byte by byte."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tiny_deployment import files_of
+
+from aimc_deploy.artifact.bundle import Bundle
+from aimc_deploy.config.run import Run
+from aimc_deploy.errors import ArtifactError
+from aimc_deploy.workflows import adapt
+
+Configure = Callable[..., Run]
+
+TRAINING = {"epochs": 2.0, "checkpoint_steps": 3}  # 12 steps, checkpoints at 3, 6, 9 and 12
+
+
+class Stopping:
+    """Presses Ctrl-C when so many steps of training are done; counts them otherwise."""
+
+    def __init__(self, after: int | None = None) -> None:
+        self.after = after
+        self.stages: list[tuple[str, int]] = []
+        self.steps: dict[str, int] = {}
+        self.first: dict[str, int] = {}
+
+    def start(self, what: str, total: int) -> None:
+        self.stages.append((what, total))
+
+    def advance(self, steps: int = 1, note: str = "") -> None:
+        what = self.stages[-1][0]
+        self.first.setdefault(what, steps)
+        self.steps[what] = self.steps.get(what, 0) + steps
+        if what.startswith("training") and self.steps[what] == self.after:
+            raise KeyboardInterrupt
+
+    def say(self, message: str) -> None:
+        raise AssertionError(message)
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory: pytest.TempPathFactory, mapped_once: Path, configure: Configure) -> Path:
+    path = tmp_path_factory.mktemp("uninterrupted") / "bundle"
+    shutil.copytree(mapped_once, path)
+    adapt.run(configure(path, adapt=TRAINING))
+    return path
+
+
+def interrupt(config: Run, after: int, **settings: Any) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        adapt.run(config, progress=Stopping(after), **settings)
+
+
+@pytest.mark.parametrize(("after", "checkpoint"), [(3, 3), (4, 3), (8, 6), (12, 12)])
+def test_a_resumed_run_gives_the_bytes_of_an_uninterrupted_one(
+    mapped: Path, configure: Configure, uninterrupted: Path, after: int, checkpoint: int
+) -> None:
+    config = configure(mapped, adapt=TRAINING)
+    before = files_of(mapped)
+    # The interrupt comes in the callback of the step, before or after the checkpoint of the same step.
+    interrupt(config, after)
+    assert files_of(mapped) == before, "an interrupted run leaves the bundle alone"
+    kept = {path.name for path in mapped.with_name("bundle.work").glob("*/checkpoint-*")}
+    last = max((int(name.rpartition("-")[2]) for name in kept), default=0)
+    assert last in (checkpoint, checkpoint - TRAINING["checkpoint_steps"])
+    progress = Stopping()
+    if last:
+        adapt.run(config, resume=True, progress=progress)
+        assert progress.first["training sst2"] == last, "it did not start over"
+    else:
+        adapt.run(config, progress=progress)
+    assert progress.stages[0] == ("training sst2", 12)
+    assert progress.steps["training sst2"] == 12
+    assert files_of(mapped / "adapters") == files_of(uninterrupted / "adapters")
+
+
+def test_a_run_interrupted_twice_is_continued_twice(
+    mapped: Path, configure: Configure, uninterrupted: Path
+) -> None:
+    config = configure(mapped, adapt=TRAINING)
+    interrupt(config, 5)
+    interrupt(config, 10, resume=True)
+    adapt.run(config, resume=True)
+    assert files_of(mapped / "adapters") == files_of(uninterrupted / "adapters")
+
+
+@pytest.mark.parametrize("changes", [{"adapt": {**TRAINING, "hardware_aware": False}}, {"adapt": TRAINING}])
+def test_without_resume_an_interrupted_run_starts_over(
+    tmp_path: Path, mapped_once: Path, mapped: Path, configure: Configure, changes: dict[str, Any]
+) -> None:
+    interrupt(configure(mapped, **changes), 5)
+    progress = Stopping()
+    adapt.run(configure(mapped, **changes), progress=progress)
+    assert next(iter(progress.first.values())) == 0
+    shutil.copytree(mapped_once, tmp_path / "fresh")
+    adapt.run(configure(tmp_path / "fresh", **changes))
+    assert files_of(mapped / "adapters") == files_of(tmp_path / "fresh" / "adapters")
+
+
+def test_resume_none_continues_if_there_is_a_checkpoint(
+    mapped: Path, configure: Configure, uninterrupted: Path
+) -> None:
+    config = configure(mapped, adapt=TRAINING)
+    interrupt(config, 5)
+    progress = Stopping()
+    adapt.run(config, resume=None, progress=progress)
+    assert progress.first["training sst2"] == 3
+    assert files_of(mapped / "adapters") == files_of(uninterrupted / "adapters")
+    adapt.run(config, resume=None, existing="replace")  # and starts from nothing if there is none
+    assert files_of(mapped / "adapters") == files_of(uninterrupted / "adapters")
+
+
+def test_there_is_nothing_to_resume_for_other_settings(mapped: Path, configure: Configure) -> None:
+    with pytest.raises(ArtifactError, match="nothing to resume for these settings .* without --resume"):
+        adapt.run(configure(mapped, adapt=TRAINING), resume=True)
+    interrupt(configure(mapped, adapt=TRAINING), 5)
+    for other in (
+        configure(mapped, adapt=TRAINING, seed=1),
+        configure(mapped, adapt={**TRAINING, "learning_rate": 1.0e-3}),
+        configure(mapped, adapt=TRAINING, hardware="pcm"),
+        configure(mapped, adapt={**TRAINING, "train_samples": 90}),
+    ):
+        with pytest.raises(ArtifactError, match="nothing to resume"):
+            adapt.run(other, resume=True)
+    assert Bundle.open(mapped).adapters() == ()
+
+
+def test_a_finished_run_leaves_no_checkpoints(tmp_path: Path, mapped: Path, configure: Configure) -> None:
+    interrupt(configure(mapped, adapt={**TRAINING, "name": "other"}), 5)
+    adapt.run(configure(mapped, adapt=TRAINING))
+    kept = [path.name.rpartition("-")[0] for path in mapped.with_name("bundle.work").iterdir()]
+    assert kept == ["other"], "what another run can continue from stays"
+    adapt.run(configure(mapped, adapt={**TRAINING, "name": "other"}), resume=True)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["bundle"]
+
+
+def test_an_adapter_is_replaced_only_when_the_new_one_is_trained(
+    mapped: Path, configure: Configure
+) -> None:
+    adapt.run(configure(mapped, adapt={"epochs": 0.3}))
+    before = files_of(mapped)
+    interrupt(configure(mapped, adapt=TRAINING), 5, existing="replace")
+    assert files_of(mapped) == before
