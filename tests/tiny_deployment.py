@@ -70,7 +70,10 @@ def write_checkpoint(folder: Path, family: str = "mobilebert", seed: int = 7) ->
     tokenizer.decoder = decoders.WordPiece()
     tokenizer.save(str(folder / "tokenizer.json"))
     settings = {f"{part}_token": f"[{part.upper()}]" for part in ("pad", "unk", "cls", "sep", "mask")}
-    settings |= {"tokenizer_class": "PreTrainedTokenizerFast", "model_input_names": ["input_ids", "attention_mask"]}
+    settings |= {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "model_input_names": ["input_ids", "attention_mask"],
+    }
     (folder / "tokenizer_config.json").write_text(json.dumps(settings))
     return folder
 
@@ -105,7 +108,13 @@ def recipe(bundle: Path, checkpoint: Path, data: Path, **changes: Any) -> Run:
             ``hardware`` may be the name of a preset.
     """
     hardware = changes.pop("hardware", "pcm-x4")
-    adapt = {"batch_size": 16, "epochs": 1.0, "learning_rate": 5.0e-3, "checkpoint_steps": 2, "lora": {"r": 2}}
+    adapt = {
+        "batch_size": 16,
+        "epochs": 1.0,
+        "learning_rate": 5.0e-3,
+        "checkpoint_steps": 2,
+        "lora": {"r": 2},
+    }
     evaluate = {"chips": 2, "times": ("0s", "1y"), "workers": 1}
     return Run(
         bundle=str(bundle),
@@ -123,5 +132,7 @@ def recipe(bundle: Path, checkpoint: Path, data: Path, **changes: Any) -> Run:
 
 def files_of(folder: Path) -> dict[str, bytes]:
     """Content of every file below ``folder`` by its name there; the file that writers lock does not count."""
-    found = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}
+    found = {
+        path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()
+    }
     return {name: path.read_bytes() for name, path in found.items() if not name.endswith(".lock")}

@@ -199,7 +199,7 @@ def check_gate(results: Results, gate: Gate) -> list[str]:
         ConfigError: fewer than two chips give no interval; the time of the gate was not evaluated; there
             is nothing to compare with.
     """
-    if gate.min_accuracy is None and gate.max_drop is None:
+    if not gate.is_set():
         return []
     digital = {baseline.adapter: baseline.metrics[results.metric] for baseline in results.baselines}
     failures = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -85,7 +86,7 @@ def command(
         err.print("stopped; the last checkpoint is kept: continue with the same command and --resume")
         raise
     emit(output, payload(result), lambda: show(result))
-    data = "" if run.data_dir is None else f" --data-dir {run.data_dir}"
+    data = "" if run.data_dir is None else f" --data-dir {shlex.quote(run.data_dir)}"
     next_step(output, f"aimc-deploy evaluate --task {run.task}{options.place(result.bundle.path)}{data}")
 
 
@@ -114,8 +115,7 @@ def show(result: AdaptResult) -> None:
     out.print(
         f"adapter '{result.name}': {record.parameters:,} parameters, {record.training['samples']:,} samples, "
         f"{record.training['steps']:,} steps; {base}",
-        markup=False,
     )
     words = {"digital": "without hardware", "unadapted": "on tiles, LoRA off", "adapted": "on tiles, adapted"}
     parts = [f"{words[key]} {value:.3f}" for key, value in record.scores.items() if value is not None]
-    out.print(f"{record.metric} on dev (chip 0, 0 s): " + ", ".join(parts), markup=False)
+    out.print(f"{record.metric} on dev (chip 0, 0 s): " + ", ".join(parts))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -17,7 +18,7 @@ app = typer.Typer(help="Look at, check and start configurations.", no_args_is_he
 @app.command("init")
 @guarded
 def init(
-    path: Annotated[Path, typer.Argument(help="Recipe to write.")] = Path("recipe.yaml"),
+    path: Annotated[Path, typer.Argument(metavar="RECIPE", help="Recipe to write.")] = Path("recipe.yaml"),
     overwrite: options.Overwrite = False,
     debug: options.Debug = False,
 ) -> None:
@@ -41,8 +42,8 @@ def init(
     path.with_name("recipe.schema.json").write_text(
         json.dumps(recipe_schema(), indent=2) + "\n", encoding="utf-8"
     )
-    out.print(str(path), markup=False)
-    next_step(options.Format.human, f"aimc-deploy run {path}")
+    out.print(str(path))
+    next_step(options.Format.human, f"aimc-deploy run {shlex.quote(str(path))}")
 
 
 @app.command("show")
@@ -69,8 +70,8 @@ def show(
     content, digest = run.model_dump(mode="json"), config_digest(run)
 
     def human() -> None:
-        out.print(f"# sha256 {digest}", markup=False)
-        out.print(yaml.safe_dump(content, sort_keys=False, width=100).rstrip(), markup=False)
+        out.print(f"# sha256 {digest}")
+        out.print(yaml.safe_dump(content, sort_keys=False, width=100).rstrip())
 
     emit(output, {"sha256": digest, "config": content}, human)
 
@@ -92,7 +93,7 @@ def schema(debug: options.Debug = False) -> None:
 @app.command("validate")
 @guarded
 def validate(
-    recipe: Annotated[Path, typer.Argument(help="Recipe to check.")],
+    recipe: Annotated[Path, typer.Argument(metavar="RECIPE", help="Recipe to check.")],
     output: options.Output = options.Format.human,
     debug: options.Debug = False,
 ) -> None:
@@ -108,9 +109,9 @@ def validate(
     emit(
         output,
         {"valid": True, "sha256": digest},
-        lambda: out.print(f"{recipe} is valid ({digest})", markup=False),
+        lambda: out.print(f"{recipe} is valid ({digest})"),
     )
-    next_step(output, f"aimc-deploy run {recipe}")
+    next_step(output, f"aimc-deploy run {shlex.quote(str(recipe))}")
 
 
 @app.command("presets")
@@ -129,7 +130,7 @@ def presets(output: options.Output = options.Format.human, debug: options.Debug 
 
     def human() -> None:
         for name, description in listed.items():
-            out.print(f"{name:<{width}}  {description}", markup=False)
+            out.print(f"{name:<{width}}  {description}")
         err.print("use one with --hardware NAME, or copy its file and give that")
 
     emit(output, listed, human)

@@ -133,4 +133,4 @@ def show(result: EvaluateResult) -> None:
     for name in results.settings["trained_for_other_hardware"]:
         err.print(f"note: adapter '{name}' was trained for other hardware than this evaluation simulates")
     for path in result.files:
-        out.print(str(path), markup=False)
+        out.print(str(path))

@@ -42,7 +42,7 @@ def show(found: dict[str, Any]) -> None:
         "digital": f"{found['digital_parameters']:,} parameters",
     }
     for key, value in lines.items():
-        out.print(f"{key:<9} {value}", markup=False)
+        out.print(f"{key:<9} {value}")
     if found["adapters"]:
         table = Table(title="adapters", title_justify="left")
         for name in ("name", "task", "method", "parameters", "bytes", "trained for"):
@@ -61,5 +61,4 @@ def show(found: dict[str, Any]) -> None:
         out.print(
             f"results   {entry['name']}: {entry['task']}, {entry['chips']} chips, "
             + ", ".join(entry["times"]),
-            markup=False,
         )

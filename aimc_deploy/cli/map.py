@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 def command(
     model: Annotated[
         str | None,
-        typer.Argument(help="Hub id or local folder in Hugging Face layout; the bundled model if left out."),
+        typer.Argument(
+            metavar="MODEL",
+            help="Hub id or local folder in Hugging Face layout; the bundled model if left out.",
+        ),
     ] = None,
     bundle: Annotated[
         Path | None, typer.Argument(metavar="OUT", help="Folder to write the bundle to [./aimc-bundle].")
@@ -58,7 +61,7 @@ def command(
         },
     )
     if output is options.Format.human:
-        err.print(f"loading {run.source.path or 'the bundled reduced MobileBERT'}", markup=False)
+        err.print(f"loading {run.source.path or 'the bundled reduced MobileBERT'}")
     from aimc_deploy.workflows import map as workflow
 
     result = workflow.run(run, Path(run.bundle), dry_run=dry_run, overwrite=overwrite)
@@ -87,7 +90,7 @@ def show(result: MapResult) -> None:
         ("tiles", "right"),
         ("used", "right"),
     ):
-        table.add_column(name, justify=side)  # type: ignore[arg-type]
+        table.add_column(name, justify=side, overflow="fold")  # type: ignore[arg-type]
     for entry in plan["analog"]:
         table.add_row(
             entry["layer"],
@@ -98,7 +101,7 @@ def show(result: MapResult) -> None:
     out.print(table)
     table = Table(title="digital layers", title_justify="left")
     for name in ("layer", "reason"):
-        table.add_column(name)
+        table.add_column(name, overflow="fold")
     for entry in plan["digital"]:
         table.add_row(entry["layer"], entry["reason"])
     out.print(table)
@@ -113,4 +116,4 @@ def summary(result: MapResult) -> None:
         f"{size['rows']} x {size['cols']}, {plan['utilisation']:.1%} used"
     )
     if result.bundle is not None:
-        out.print(f"bundle: {result.bundle.path}", markup=False)
+        out.print(f"bundle: {result.bundle.path}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Mapping
 from enum import Enum
 from pathlib import Path
@@ -59,7 +60,7 @@ def bundle_path(given: Path | None) -> Path:
 
 def place(bundle: Path | str) -> str:
     """How to name a bundle in the next command; nothing for the default."""
-    return "" if str(bundle) == DEFAULT_BUNDLE else f" --bundle {bundle}"
+    return "" if str(bundle) == DEFAULT_BUNDLE else f" --bundle {shlex.quote(str(bundle))}"
 
 
 def resolve(

@@ -13,12 +13,14 @@ from typing import Any
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.text import Text
 
 from aimc_deploy.cli.options import Format
 from aimc_deploy.errors import AimcError
 
-out = Console(soft_wrap=True, highlight=False, emoji=False)
-err = Console(stderr=True, soft_wrap=True, highlight=False, emoji=False)
+# What is printed often holds a user's own words, so brackets and colons in it mean nothing.
+out = Console(soft_wrap=True, highlight=False, emoji=False, markup=False)
+err = Console(stderr=True, soft_wrap=True, highlight=False, emoji=False, markup=False)
 
 
 def guarded(function: Callable[..., None]) -> Callable[..., None]:
@@ -57,13 +59,7 @@ def guarded(function: Callable[..., None]) -> Callable[..., None]:
 
 
 def _complain(message: str) -> None:
-    err.print(f"[bold red]error:[/] {_plain(message)}")
-
-
-def _plain(text: str) -> str:
-    from rich.markup import escape
-
-    return escape(text)
+    err.print(Text.assemble(("error:", "bold red"), " ", message))
 
 
 def emit(output: Format, payload: Any, human: Callable[[], None]) -> None:
@@ -77,13 +73,13 @@ def emit(output: Format, payload: Any, human: Callable[[], None]) -> None:
 def note(output: Format, message: str) -> None:
     """Say what is no result on standard error."""
     if output is not Format.quiet:
-        err.print(message, markup=False)
+        err.print(message)
 
 
 def next_step(output: Format, command: str) -> None:
     """Name the command that comes next."""
     if output is Format.human:
-        err.print(f"next: [bold]{_plain(command)}[/]")
+        err.print(Text.assemble("next: ", (command, "bold")))
 
 
 class Bar:
@@ -92,11 +88,11 @@ class Bar:
     def __init__(self, output: Format) -> None:
         self.quiet = output is not Format.human
         self.bar = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
             TimeRemainingColumn(),
-            TextColumn("{task.fields[note]}"),
+            TextColumn("{task.fields[note]}", markup=False),
             console=err,
             transient=True,
             disable=self.quiet or not err.is_terminal,
@@ -117,17 +113,17 @@ class Bar:
     def start(self, what: str, total: int) -> None:
         if self.task is not None:
             self.bar.remove_task(self.task)
-        self.task = self.bar.add_task(_plain(what), total=total, note="")
+        self.task = self.bar.add_task(what, total=total, note="")
         self.what, self.done, self.total, self.shown = what, 0, total, 0
 
     def advance(self, steps: int = 1, note: str = "") -> None:
         self.done += steps
-        self.bar.update(self.task, advance=steps, note=_plain(note))
+        self.bar.update(self.task, advance=steps, note=note)
         tenths = 10 * self.done // max(1, self.total)
         if not self.quiet and not err.is_terminal and tenths > self.shown:
             self.shown = tenths
-            err.print(f"{self.what}: {self.done}/{self.total} {note}".rstrip(), markup=False)
+            err.print(f"{self.what}: {self.done}/{self.total} {note}".rstrip())
 
     def say(self, message: str) -> None:
         if not self.quiet:
-            err.print(message, markup=False)
+            err.print(message)

@@ -32,4 +32,4 @@ def command(
 
 def show(result: ReportResult) -> None:
     """Where the page is."""
-    out.print(f"report: {result.path}", markup=False)
+    out.print(f"report: {result.path}")

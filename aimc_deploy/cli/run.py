@@ -15,7 +15,9 @@ from aimc_deploy.errors import GateFailed
 
 @guarded
 def command(
-    recipe: Annotated[Path, typer.Argument(help="YAML recipe; `aimc-deploy config init` writes one.")],
+    recipe: Annotated[
+        Path, typer.Argument(metavar="RECIPE", help="YAML recipe; `aimc-deploy config init` writes one.")
+    ],
     bundle: options.BundlePath = None,
     data_dir: options.DataDir = None,
     settings: options.Settings = None,

@@ -31,7 +31,6 @@ def command(
         lambda: out.print(
             f"{opened.path}: {len(opened.manifest.files)} files, "
             + (f"{len(problems)} of them wrong" if problems else "all as the manifest says"),
-            markup=False,
         ),
     )
     if problems:

@@ -169,7 +169,7 @@ def _hardware_layer(name: str, recipe: Path | None, place: str = "") -> Document
             "differs from the defaults, or name it in a recipe and change it there"
         )
     places: dict[Key, str] = {("hardware", *key): place for key, place in document.places.items()}
-    # Over the defaults: a recipe may then change part of what the preset leaves out, such as the clip's sigma.
+    # Over the defaults, so that a recipe can change part of what the preset leaves out: the clip's sigma.
     return Document({"hardware": _lay_over(_defaults(Hardware()), document.data)}, places)
 
 

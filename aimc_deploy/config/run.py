@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from aimc_deploy.config.hardware import Hardware, Model
-from aimc_deploy.config.times import DEFAULT_TIMES, Time
+from aimc_deploy.config.times import DEFAULT_TIMES, Time, seconds
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
 
@@ -69,6 +69,10 @@ class Gate(Model):
     ] = None
     at: Annotated[Time | None, Field(description="null: every time")] = None
 
+    def is_set(self) -> bool:
+        """Whether anything is asked for."""
+        return self.min_accuracy is not None or self.max_drop is not None
+
 
 class Evaluate(Model):
     """Which chips and which times."""
@@ -88,6 +92,23 @@ class Evaluate(Model):
         Literal["none", "global", "per_column"] | None, Field(description="null: as the hardware says")
     ] = None
     gate: Gate = Gate()
+
+    @model_validator(mode="after")
+    def _gate_can_be_judged(self) -> Evaluate:
+        """Before anything is measured, not after an hour of it."""
+        if not self.gate.is_set():
+            return self
+        if self.chips < 2:
+            raise ValueError(
+                "a gate needs at least 2 chips for an interval: raise evaluate.chips (--chips 10)"
+            )
+        at = self.gate.at
+        if at is not None and seconds(at) not in map(seconds, self.times):
+            raise ValueError(
+                f"the gate looks at {at}, not among the times {', '.join(self.times)}: choose one of "
+                "these with --at, or evaluate at that time too with --times"
+            )
+        return self
 
 
 class Run(Model):

@@ -59,7 +59,7 @@ def parse_yaml(text: str, where: str) -> Document:
     loader = yaml.SafeLoader("")
     try:
         loader = yaml.SafeLoader(text)
-        _refuse_references(text, where)
+        _refuse_what_grows(text, where)
         node = loader.get_single_node()
         document = Document(None)
         return Document(_build(loader, node, where, (), document.places), document.places)
@@ -74,15 +74,18 @@ def parse_yaml(text: str, where: str) -> Document:
         ) from None
     except yaml.YAMLError as error:
         raise ConfigError(f"{where}: is no valid YAML ({str(error).splitlines()[0]})") from None
-    except RecursionError:
-        raise ConfigError(f"{where}: is nested more than {MAX_DEPTH} levels deep") from None
     finally:
         loader.dispose()
 
 
-def _refuse_references(text: str, where: str) -> None:
+def _refuse_what_grows(text: str, where: str) -> None:
+    """Before anything is built: the time that PyYAML takes grows with the square of the depth."""
+    depth = 0
     for event in yaml.parse(text, Loader=yaml.SafeLoader):
         line = event.start_mark.line + 1
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > MAX_DEPTH:
+            raise ConfigError(f"{where}:{line}: is nested more than {MAX_DEPTH} levels deep")
         if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
             raise ConfigError(f"{where}:{line}: anchors and aliases (& and *) are not taken; write it out")
         if getattr(event, "tag", None):
@@ -95,8 +98,6 @@ def _build(
     if node is None:
         return None
     place = f"{where}:{node.start_mark.line + 1}"
-    if len(key) > MAX_DEPTH:
-        raise ConfigError(f"{place}: is nested more than {MAX_DEPTH} levels deep")
     places[key] = place
     if isinstance(node, yaml.MappingNode):
         found: dict[str, Any] = {}

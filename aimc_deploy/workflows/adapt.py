@@ -192,8 +192,10 @@ def _existing(where: Path, name: str, existing: str, run_sha256: str) -> AdaptRe
 def _run_digest(config: Run, bundle: Bundle, data_sha256: str) -> str:
     """What a checkpoint may be continued for: the same settings on the same base and data."""
     content = [
-        config.model_dump(mode="json", include={"seed", "task", "max_length", "hardware", "adapt"}),
+        config.model_dump(mode="json", include={"seed", "task", "max_length", "hardware"}),
+        config.adapt.model_dump(mode="json", exclude={"checkpoint_steps"}),
         bundle.manifest.base_sha256,
+        bundle.manifest.files["model.safetensors"].sha256,
         data_sha256,
     ]
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

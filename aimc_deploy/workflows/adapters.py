@@ -23,7 +23,7 @@ from aimc_deploy.artifact.bundle import Bundle
 from aimc_deploy.artifact.files import read_json, write_json, write_tensors
 from aimc_deploy.config.hardware import Hardware
 from aimc_deploy.config.run import Lora
-from aimc_deploy.errors import ArtifactError
+from aimc_deploy.errors import ArtifactError, ConfigError
 from aimc_deploy.models.select import head_modules
 from aimc_deploy.models.silence import silence
 from aimc_deploy.nn.convert import analog_layers
@@ -71,7 +71,7 @@ def read_record(bundle: Bundle, name: str) -> AdapterRecord:
         there = ", ".join(bundle.adapters()) or "none yet"
         raise ArtifactError(
             f"{bundle.path} has no adapter '{name}' (there: {there}); train it with "
-            f"`aimc-deploy adapt --task {name}`"
+            f"`aimc-deploy adapt --task TASK --name {name}`"
         )
     try:
         return AdapterRecord.model_validate(bundle.read_json(f"adapters/{name}/adapter.json"))
@@ -170,7 +170,8 @@ def attach(bundle: Bundle, model: PreTrainedModel, name: str) -> nn.Module:
         # Only safetensors is ever opened: without it PEFT would fall back to a pickle.
         if f"{folder}/adapter_model.safetensors" not in bundle.manifest.files:
             raise ArtifactError(f"{bundle.path}/{folder} has no adapter_model.safetensors; adapt again")
-        with silence():
+        # PEFT draws initial values before it reads the trained ones: nobody's generator may notice.
+        with silence(), torch.random.fork_rng(devices=[]):
             adapted = PeftModel.from_pretrained(model, str(bundle.path / folder), is_trainable=False)
     return adapted.eval()
 
@@ -196,7 +197,15 @@ def trainable_parameters(model: nn.Module) -> int:
 
 
 def device_of(choice: str) -> torch.device:
-    """The torch device asked for; ``auto`` is CUDA where there is one, else the CPU."""
+    """The torch device asked for; ``auto`` is CUDA where there is one, else the CPU.
+
+    Raises:
+        ConfigError: there is no such device.
+    """
     if choice == "auto":
         choice = "cuda" if torch.cuda.is_available() else "cpu"
-    return torch.device(choice)
+    try:
+        return torch.empty(0, device=choice).device
+    except (RuntimeError, AssertionError) as error:  # an AssertionError where torch was built without it
+        reason = str(error).partition("\n")[0].rstrip(".")
+        raise ConfigError(f"device '{choice}' cannot be used ({reason}): choose auto, cpu or cuda") from None

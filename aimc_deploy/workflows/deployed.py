@@ -55,19 +55,20 @@ class DeployedModel(nn.Module):
             ArtifactError: there is no such adapter, or it has no input ranges for this hardware.
         """
         record = read_record(self.bundle, name)
+        ranges = record.ranges_for(self.hardware)
+        uncalibrated = ranges is None and isinstance(self.hardware.dac.input_range, StaticRange)
+        if uncalibrated and calibration is None:
+            raise ArtifactError(
+                f"adapter '{name}' has no input ranges calibrated as this hardware says: adapt for the "
+                "hardware (`aimc-deploy adapt --hardware`), or pass a calibration"
+            )
         if isinstance(self.model, PeftModel):
             self.model = self.model.unload()
         fit_head(self.model, record.num_labels)
         self.model = attach(self.bundle, self.model, name)
         self.adapter = name
-        ranges = record.ranges_for(self.hardware)
         set_ranges(self.model, ranges)
-        if ranges is None and isinstance(self.hardware.dac.input_range, StaticRange):
-            if calibration is None:
-                raise ArtifactError(
-                    f"adapter '{name}' has no input ranges calibrated as this hardware says: adapt for the "
-                    "hardware (`aimc-deploy adapt --hardware`), or pass a calibration"
-                )
+        if uncalibrated and calibration is not None:
             calibration(self.model)
         return self
 

@@ -18,11 +18,12 @@ import torch
 from torch import nn
 
 from aimc_deploy.artifact.bundle import Bundle
+from aimc_deploy.artifact.manifest import is_file_name
 from aimc_deploy.artifact.results import Baseline, Results, Row, check_gate, summarise, to_csv, to_json
 from aimc_deploy.config.hardware import Hardware, StaticRange
 from aimc_deploy.config.run import Run
 from aimc_deploy.config.times import label, seconds
-from aimc_deploy.errors import ArtifactError
+from aimc_deploy.errors import ArtifactError, ConfigError
 from aimc_deploy.report.plot import accuracy_over_time
 from aimc_deploy.tasks.data import load_data, sample
 from aimc_deploy.tasks.features import Features, encode
@@ -114,6 +115,11 @@ def run(
     """
     progress = progress or Silent()
     settings, task = config.evaluate, get_task(config.task)
+    stem = f"results/{out or task.name}"
+    if not is_file_name(f"{stem}.json"):
+        raise ConfigError(
+            f"'{out}' is no name for results (--results): use letters, digits, '-', '_' and '.'"
+        )
     bundle = Bundle.open(Path(config.bundle))
     names = adapters_for(bundle, config)
     hardware = config.hardware
@@ -128,7 +134,6 @@ def run(
     if isinstance(hardware.dac.input_range, StaticRange):
         data_sha256 += data.train.sha256  # which ranges may be calibrated on
     request = _request(config, bundle, names, hardware, times, data_sha256)
-    stem = f"results/{out or task.name}"
     files = tuple(bundle.path / f"{stem}.{ending}" for ending in ("json", "csv", "svg"))
     if keep and f"{stem}.json" in bundle.manifest.files:
         results = read_results(bundle)[out or task.name]
@@ -180,13 +185,12 @@ def run(
         ),
         rows=tuple(row for row in rows if row.chip != DIGITAL),
     )
-    failures = check_gate(results, settings.gate)
     plot = accuracy_over_time(results, summarise(results))
     contents = (to_json(results), to_csv(results), plot)
     bundle.put_files(
         {f"{stem}{file.suffix}": content.encode() for file, content in zip(files, contents, strict=True)}
     )
-    return EvaluateResult(results, failures, files)
+    return EvaluateResult(results, check_gate(results, settings.gate), files)
 
 
 def _request(
@@ -200,6 +204,7 @@ def _request(
     """SHA-256 of all that the results depend on."""
     content = [
         bundle.manifest.base_sha256,
+        bundle.manifest.files["model.safetensors"].sha256,
         {name: entry.sha256 for name, entry in sorted(bundle.manifest.files.items()) if _is_of(name, names)},
         hardware.digest(),
         times,
@@ -250,13 +255,13 @@ def _rows(jobs: list[Job], workers: int) -> Iterator[Row]:
         finally:
             torch.set_num_threads(threads)
         return
-    with ProcessPoolExecutor(workers, mp_context=_clean_processes()) as pool:
-        try:
-            for done in as_completed([pool.submit(_in_worker, job) for job in jobs]):
-                yield from done.result()
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+    pool = ProcessPoolExecutor(workers, mp_context=_clean_processes())
+    try:
+        for done in as_completed([pool.submit(_in_worker, job) for job in jobs]):
+            yield from done.result()
+    finally:
+        # Not by ``with``, which would wait for every job that has not begun.
+        pool.shutdown(cancel_futures=True)
 
 
 def _clean_processes() -> multiprocessing.context.BaseContext:

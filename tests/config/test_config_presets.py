@@ -25,7 +25,7 @@ from aimc_deploy.config.run import Run
 from aimc_deploy.errors import ConfigError
 
 FILES = sorted((Path(__file__).parents[2] / "configs" / "hardware").glob("*.yaml"))
-NAMES = ["hermes-1dev", "hermes-2dev", "ideal", "pcm", "pcm-static", "pcm-x2", "pcm-x3", "pcm-x4"]
+NAMES = ["hermes-1dev", "hermes-2dev", "ideal", "pcm", "pcm-static", "pcm-x12", "pcm-x2", "pcm-x3", "pcm-x4"]
 
 
 def write(folder: Path, text: str) -> Path:

@@ -1,74 +1,57 @@
-"""The bundled model from the first command to the report, as a person types it, in an empty folder."""
+"""The bundled checkpoint and the bundled reviews, from the model to the report, by commands alone."""
 
 from __future__ import annotations
 
-import csv
 import json
-import os
-import re
-import subprocess
-import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
-from safetensors import safe_open
-
-
-def command(folder: Path, *arguments: str) -> Any:
-    """What a command prints as JSON."""
-    done = subprocess.run(
-        [sys.executable, "-m", "aimc_deploy", *arguments, "--format", "json"],
-        cwd=folder,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=280,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert "Traceback" not in done.stderr
-    return json.loads(done.stdout)
+from conftest import Shell
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
-def test_the_bundled_model_goes_all_the_way_without_a_network(tmp_path: Path) -> None:
-    mapped = command(tmp_path, "map")
-    bundle = tmp_path / "aimc-bundle"
-    assert mapped["bundle"] == "aimc-bundle"
-    assert mapped["source"]["model_type"] == "mobilebert"
-    assert mapped["plan"]["tiles"] >= len(mapped["plan"]["analog"]) > 20
-    tiles = (bundle / "tiles.safetensors").read_bytes()
+def test_map_adapt_evaluate_report_with_what_comes_with_the_package(tmp_path: Path, shell: Shell) -> None:
+    output, errors = shell.run("map")
+    assert "weights on" in output
+    assert "bundle: aimc-bundle" in output
+    assert "next: aimc-deploy adapt --task reviews" in errors
 
-    adapted = command(tmp_path, "adapt", "--train-samples", "64", "--epochs", "1")
-    assert (adapted["task"], adapted["samples"], adapted["steps"]) == ("reviews", 64, 2)
-    assert adapted["base_before"] == adapted["base_after"]
-    assert (bundle / "tiles.safetensors").read_bytes() == tiles
-    with safe_open(bundle / "adapters" / "reviews" / "adapter_model.safetensors", "pt") as file:
-        assert len([name for name in file.keys() if "lora_A" in name]) == len(mapped["plan"]["analog"])  # noqa: SIM118
+    output, errors = shell.run("adapt", "--train-samples", "64", "--epochs", "1")
+    assert "adapter 'reviews':" in output
+    assert "64 samples, 2 steps; base unchanged" in output
+    assert "without hardware" in output
+    assert "on tiles, adapted" in output
+    assert "next: aimc-deploy evaluate --task reviews" in errors
 
-    measured = command(tmp_path, "evaluate", "--chips", "2", "--times", "0s,10y", "--samples", "64")
-    places = [(row["adapter"], row["chip"], row["time"]) for row in measured["rows"]]
-    assert places == [("reviews", chip, time) for chip in range(2) for time in ("0s", "10y")]
+    times = ("--times", "0s,10y", "--samples", "64")
+    output, errors = shell.run("evaluate", "--chips", "2", *times, "--format", "json")
+    measured = json.loads(output)
+    assert len(measured["rows"]) == 4
+    assert {(row["chip"], row["time"]) for row in measured["rows"]} == {
+        (chip, time) for chip in (0, 1) for time in ("0s", "10y")
+    }
     assert measured["samples"] == 64
-    accuracies = [row["metrics"]["accuracy"] for row in measured["rows"]]
-    assert all(0 <= value <= 1 and round(value * 64) == pytest.approx(value * 64) for value in accuracies)
-    with (bundle / "results" / "reviews.csv").open() as stream:
-        assert [float(line["accuracy"]) for line in csv.DictReader(stream)] == accuracies
+    assert measured["gate_failures"] == []
 
-    report = command(tmp_path, "report")
-    page = (tmp_path / report["report"]).read_text()
+    output, errors = shell.run(
+        "evaluate", "--chips", "2", *times, "--min-accuracy", "1.0", "--at", "10y", code=3
+    )
+    assert "the lower 95 % bound of accuracy" in errors
+    assert "below the 1 asked for" in errors
+    written = json.loads((tmp_path / "aimc-bundle" / "results" / "reviews.json").read_text())
+    assert written["rows"] == measured["rows"], "the same seed, and so the same chips"
+
+    output, _ = shell.run("report")
+    page = tmp_path / "aimc-bundle" / "report" / "index.html"
+    assert "report: aimc-bundle/report/index.html" in output
     for part in measured["summary"]:
-        if part["metric"] == measured["metric"]:
-            assert f"{part['mean']:.4f} &plusmn; {part['std']:.4f}" in page
-    assert not re.search(r"""(src|href)=["']?(https?:)?//""", page), "the page needs nothing else"
+        assert f"{part['mean']:.4f}" in page.read_text()
 
-    found = command(tmp_path, "inspect")
+    output, _ = shell.run("inspect", "--format", "json")
+    found = json.loads(output)
     assert [entry["name"] for entry in found["adapters"]] == ["reviews"]
-    assert (found["results"][0]["chips"], found["results"][0]["times"]) == (2, ["0s", "10y"])
-    assert found["base_sha256"] == adapted["base_after"]
+    assert [entry["times"] for entry in found["results"]] == [["0s", "10y"]]
+    assert found["source"]["model_type"] == "mobilebert"
 
-    checked = command(tmp_path, "verify")
-    assert checked["problems"] == []
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["aimc-bundle"]
+    output, _ = shell.run("verify", "--format", "json")
+    assert json.loads(output)["problems"] == []

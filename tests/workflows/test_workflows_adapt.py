@@ -44,7 +44,8 @@ def test_the_base_is_the_same_before_and_after(mapped: Path, configure: Configur
         name: data for name, data in before.items() if name != "manifest.json"
     }
     assert sorted(set(after) - set(before)) == [
-        f"adapters/sst2/{name}" for name in ("adapter.json", "adapter_config.json", "adapter_model.safetensors")
+        f"adapters/sst2/{name}"
+        for name in ("adapter.json", "adapter_config.json", "adapter_model.safetensors")
     ]
     assert Bundle.open(mapped).verify() == []
 
@@ -100,7 +101,8 @@ def test_hardware_in_training_changes_the_adapter(mapped: Path, configure: Confi
     assert result.name == "sst2-digital"
     assert not result.record.hardware_aware
     tensors = {
-        name: adapter_files(mapped, name)["adapter_model.safetensors"] for name in Bundle.open(mapped).adapters()
+        name: adapter_files(mapped, name)["adapter_model.safetensors"]
+        for name in Bundle.open(mapped).adapters()
     }
     assert sorted(tensors) == ["sst2", "sst2-digital", "without-weight-noise"]
     assert len(set(tensors.values())) == 3
@@ -171,7 +173,9 @@ def test_train_samples_are_the_ones_the_seed_draws(mapped: Path, configure: Conf
 def test_the_scores_are_what_evaluate_measures(adapted: Path, configure: Configure) -> None:
     """Chip 0 at 0 s, and the digital model; the same model and samples, measured twice."""
     scores = Bundle.open(adapted).read_json("adapters/sst2/adapter.json")["scores"]
-    results = evaluate.run(configure(adapted, evaluate={"unadapted": True, "chips": 1, "times": ("0s",)})).results
+    results = evaluate.run(
+        configure(adapted, evaluate={"unadapted": True, "chips": 1, "times": ("0s",)})
+    ).results
     rows = {row.adapter: row.metrics["accuracy"] for row in results.rows}
     digital = {part.adapter: part.metrics["accuracy"] for part in results.baselines}
     assert scores == {
@@ -239,7 +243,9 @@ def test_hardware_that_would_map_otherwise_is_refused(mapped: Path, configure: C
     assert Bundle.open(mapped).adapters() == ()
 
 
-def test_a_missing_bundle_and_missing_data_are_told(tmp_path: Path, mapped: Path, configure: Configure) -> None:
+def test_a_missing_bundle_and_missing_data_are_told(
+    tmp_path: Path, mapped: Path, configure: Configure
+) -> None:
     with pytest.raises(ArtifactError, match="aimc-deploy map"):
         adapt.run(configure(tmp_path / "nowhere"))
     (tmp_path / "empty").mkdir()
@@ -255,7 +261,9 @@ def test_an_adapter_of_another_number_of_classes_gets_a_head_of_its_own(
 ) -> None:
     """The head that was mapped has two outputs; MNLI needs three, and the first adapter keeps its two."""
     lines = ["premise\thypothesis\tlabel"]
-    lines += [f"good film\tbad book\t{('entailment', 'neutral', 'contradiction')[row % 3]}" for row in range(24)]
+    lines += [
+        f"good film\tbad book\t{('entailment', 'neutral', 'contradiction')[row % 3]}" for row in range(24)
+    ]
     for name in ("train.tsv", "dev_matched.tsv"):
         (tmp_path / name).write_text("\n".join(lines) + "\n")
     config = configure(adapted).model_copy(update={"task": "mnli", "data_dir": str(tmp_path)})

@@ -107,6 +107,7 @@ def test_a_folder_that_is_no_bundle_is_refused_before_training(
 ) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "letter.txt").write_text("dear")
+
     class Never:
         def start(self, what: str, total: int) -> None:
             raise AssertionError(f"{what} began")

@@ -139,4 +139,6 @@ def test_there_is_nothing_to_resume_where_the_only_checkpoint_was_cut_off(
     with pytest.raises(ArtifactError, match="nothing to resume"):
         adapt.run(config, resume=True)
     adapt.run(config, resume=None)
-    assert torch.isfinite(torch.tensor(Bundle.open(mapped).read_json("adapters/sst2/adapter.json")["parameters"]))
+    assert torch.isfinite(
+        torch.tensor(Bundle.open(mapped).read_json("adapters/sst2/adapter.json")["parameters"])
+    )

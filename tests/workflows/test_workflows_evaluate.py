@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import multiprocessing
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from aimc_deploy.tasks.data import load_data
 from aimc_deploy.tasks.features import encode
 from aimc_deploy.tasks.registry import get_task
 from aimc_deploy.workflows import adapt, base, evaluate
+from aimc_deploy.workflows.adapters import lora_switched_off
 from aimc_deploy.workflows.deployed import DeployedModel, load
 from aimc_deploy.workflows.predict import predict
 
@@ -163,7 +165,22 @@ def test_unadapted_rows_are_those_of_the_model_with_lora_off(
     assert digital["sst2 (LoRA off)"] == right.mean() != digital["sst2"]
 
 
-def test_rows_are_what_the_model_gives_from_python(adapted: Path, configure: Configure, features: Any) -> None:
+def test_lora_switched_off_adds_nothing_and_is_back_afterwards(adapted: Path, features: Any) -> None:
+    model, zeroed = (load(adapted).set_adapter("sst2").program(0) for _ in range(2))
+    for module in zeroed.modules():
+        for part in getattr(module, "lora_B", {}).values():
+            part.weight.data.zero_()
+    on = logits(model.drift("0s"), features)
+    with lora_switched_off(model.model):
+        off = logits(model.drift("0s"), features)
+    assert np.array_equal(off, logits(zeroed.drift("0s"), features))
+    assert not np.allclose(on, off, atol=1e-3)
+    assert np.array_equal(logits(model.drift("0s"), features), on)
+
+
+def test_rows_are_what_the_model_gives_from_python(
+    adapted: Path, configure: Configure, features: Any
+) -> None:
     results = measure(configure, adapted, run={"seed": 4})
     model = load(adapted, seed=4).set_adapter("sst2")
     for row in results.rows:
@@ -232,7 +249,7 @@ def test_an_adapter_of_another_task_is_refused(tmp_path: Path, adapted: Path, co
     config = configure(adapted, evaluate={"adapters": ("sst2",)}).model_copy(update={"task": "cola"})
     with pytest.raises(ArtifactError, match="adapter 'sst2' is for task 'sst2', not 'cola': use --task sst2"):
         evaluate.run(config)
-    with pytest.raises(ArtifactError, match="no adapter for 'cola': .*aimc-deploy adapt --task cola"):
+    with pytest.raises(ArtifactError, match=r"no adapter for 'cola': .*aimc-deploy adapt --task cola"):
         evaluate.run(configure(adapted).model_copy(update={"task": "cola"}))
     with pytest.raises(ArtifactError, match=r"no adapter 'nobody' \(there: sst2\)"):
         evaluate.run(configure(adapted, evaluate={"adapters": ("nobody",)}))
@@ -244,12 +261,15 @@ def test_other_data_gives_other_rows(tmp_path: Path, adapted: Path, configure: C
     assert evaluate.run(config).results.samples == 30
 
 
-def test_an_interrupted_measurement_leaves_the_results(adapted: Path, configure: Configure) -> None:
+@pytest.mark.parametrize("workers", [1, 2])
+def test_an_interrupted_measurement_leaves_the_results_and_no_processes(
+    adapted: Path, configure: Configure, workers: int
+) -> None:
     class Stopping:
         rows = 0
 
         def start(self, what: str, total: int) -> None:
-            assert (what, total) == ("evaluating sst2", 2 * 2 + 1)
+            assert (what, total) == ("evaluating sst2", 1000 * 2 + 1)
 
         def advance(self, steps: int = 1, note: str = "") -> None:
             self.rows += 1
@@ -261,5 +281,6 @@ def test_an_interrupted_measurement_leaves_the_results(adapted: Path, configure:
     measure(configure, adapted, chips=1)
     before = files_of(adapted)
     with pytest.raises(KeyboardInterrupt):
-        evaluate.run(configure(adapted), progress=Stopping())
+        evaluate.run(configure(adapted, evaluate={"chips": 1000, "workers": workers}), progress=Stopping())
     assert files_of(adapted) == before
+    assert multiprocessing.active_children() == [], "chips that had not begun are given up"

@@ -48,7 +48,9 @@ def both_once(tmp_path_factory: pytest.TempPathFactory, configure: Configure, ad
     """A bundle with an adapter for dynamic ranges, ``sst2``, and one for static ranges, ``fixed``."""
     path = tmp_path_factory.mktemp("both") / "bundle"
     shutil.copytree(adapted_once, path)
-    adapt.run(configure(path, hardware=static(), adapt={"name": "fixed", "epochs": 8.0, "learning_rate": 2.0e-2}))
+    adapt.run(
+        configure(path, hardware=static(), adapt={"name": "fixed", "epochs": 8.0, "learning_rate": 2.0e-2})
+    )
     return path
 
 
@@ -125,19 +127,23 @@ def test_an_adapter_for_other_hardware_needs_a_calibration(
     assert found != Bundle.open(both).read_json("adapters/fixed/adapter.json")["input_ranges"]
 
 
-@pytest.mark.parametrize("hardware", [static(), static(method="max")], ids=["quantile", "max"])
+@pytest.mark.parametrize(
+    ("hardware", "workers"),
+    [(static(), 1), (static(method="max"), 2)],
+    ids=["quantile", "max, two processes"],
+)
 def test_evaluate_calibrates_what_the_adapter_does_not_bring(
-    both: Path, configure: Configure, data: Path, hardware: Hardware
+    both: Path, configure: Configure, data: Path, hardware: Hardware, workers: int
 ) -> None:
-    """Its rows are those of the model calibrated by hand, with one process and with two."""
-    found = rows(configure, both, hardware, adapters=("sst2",), unadapted=True)
-    assert rows(configure, both, hardware, adapters=("sst2",), unadapted=True, workers=2) == found
+    """Its rows are those of the model calibrated by hand, in whatever process."""
+    found = rows(configure, both, hardware, adapters=("sst2",), unadapted=True, workers=workers)
     tokenizer = base.read_tokenizer(Bundle.open(both))
     dev = encode(load_data(get_task("sst2"), data).dev, tokenizer, 16)
     model = DeployedModel(Bundle.open(both), hardware)
     model.set_adapter("sst2", calibration(both, data, hardware)).eval()
     own = [row for row in found if row.adapter == "sst2"]
-    assert len(own) == 6
+    assert len(own) == 6 == len(found) / 2
+    assert len({row.metrics["accuracy"] for row in own}) > 1, "noise shows in the rows"
     for row in own:
         model.program(row.chip).drift(row.time)
         right = predict(model, dev, tokenizer, 64).argmax(axis=1) == dev.labels
@@ -176,3 +182,4 @@ def test_an_adapter_chosen_later_does_not_keep_the_ranges_of_the_one_before(both
     assert of(model.set_adapter("fixed")) == first
     with pytest.raises(ArtifactError, match="pass a calibration"):
         model.set_adapter("sst2")
+    assert (model.adapter, of(model)) == ("fixed", first), "what is refused changes nothing"

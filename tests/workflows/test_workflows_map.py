@@ -44,7 +44,7 @@ def tokens() -> dict[str, Tensor]:
 
 
 def blocks(path: Path) -> dict[str, Tensor]:
-    """The weight matrices that the files of a bundle describe, (outputs, inputs), read without the package."""
+    """The matrices that the files of a bundle describe, (outputs, inputs), computed without the package."""
     bundle = Bundle.open(path)
     tiles, plan = load_file(path / "tiles.safetensors"), bundle.read_json("tile_map.json")
     g_max = bundle.read_json("hardware.json")["device"]["g_max"]
@@ -247,9 +247,9 @@ def test_a_mapping_that_leaves_nothing_or_names_nothing_is_refused(
 def test_synthetic_outliers_leave_the_digital_output_and_are_recorded(
     tmp_path: Path, configure: Configure, tiny: Path
 ) -> None:
-    config = configure(tmp_path / "b", hardware=load_preset("pcm").model_copy(
-        update={"mapping": Mapping(clip=NoClip())}
-    ))
+    config = configure(
+        tmp_path / "b", hardware=load_preset("pcm").model_copy(update={"mapping": Mapping(clip=NoClip())})
+    )
     source = Source(path=str(tiny), outlier_channels=2, outlier_factor=16.0)
     result = map.run(config.model_copy(update={"source": source}), tmp_path / "b")
     assert result.provenance["synthetic_outliers"] == {"channels": 2, "factor": 16.0}

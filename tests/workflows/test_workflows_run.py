@@ -96,7 +96,7 @@ def test_a_finished_step_is_done_again_only_where_the_recipe_changed(
     with pytest.raises(ArtifactError, match="adapter 'sst2' already from other settings"):
         steps(other)
     named = recipe(configure, tmp_path / "bundle", baselines=(), adapt={**SHORT, "name": "mine"})
-    assert [name for name, skipped in steps(named) if not skipped][0] == "adapt mine"
+    assert next(name for name, skipped in steps(named) if not skipped) == "adapt mine"
 
 
 @pytest.mark.parametrize("what", ["model", "tiles", "clipping", "outliers"])
@@ -108,7 +108,9 @@ def test_the_bundle_of_another_model_or_mapping_is_refused(
         other = write_checkpoint(tmp_path / "other", seed=8)
         config = config.model_copy(update={"source": Source(path=str(other))})
     elif what == "outliers":
-        config = config.model_copy(update={"source": config.source.model_copy(update={"outlier_channels": 1})})
+        config = config.model_copy(
+            update={"source": config.source.model_copy(update={"outlier_channels": 1})}
+        )
     elif what == "tiles":
         config = config.model_copy(update={"hardware": load_preset("hermes-2dev")})
     else:
