@@ -117,5 +117,6 @@ def show(result: AdaptResult) -> None:
         f"{record.training['steps']:,} steps; {base}",
     )
     words = {"digital": "without hardware", "unadapted": "on tiles, LoRA off", "adapted": "on tiles, adapted"}
-    parts = [f"{words[key]} {value:.3f}" for key, value in record.scores.items() if value is not None]
+    scores = {word: record.scores.get(key) for key, word in words.items()}
+    parts = [f"{word} {value:.3f}" for word, value in scores.items() if value is not None]
     out.print(f"{record.metric} on dev (chip 0, 0 s): " + ", ".join(parts))

@@ -101,34 +101,32 @@ def command(
 
 
 def show(result: EvaluateResult) -> None:
-    """One table: a line for each adapter, a column for each time."""
+    """One table: for each adapter the digital model, then a line a time."""
     from rich.table import Table
 
     from aimc_deploy.artifact.results import summarise
 
     results = result.results
-    summaries = [part for part in summarise(results) if part.metric == results.metric]
-    times = list(dict.fromkeys(part.time for part in sorted(summaries, key=lambda part: part.t_s)))
     chips = len({row.chip for row in results.rows})
     table = Table(
-        title=f"{results.task}: {results.metric} on {results.samples} samples, {chips} chips, "
-        "mean +- std, and 95 % interval of the mean",
+        title=f"{results.task}: {results.metric} on {results.samples} samples, over {chips} chips",
         title_justify="left",
     )
-    table.add_column("adapter")
-    table.add_column("no hardware", justify="right")
-    for time in times:
-        table.add_column(time, justify="right")
-    digital = {baseline.adapter: baseline.metrics[results.metric] for baseline in results.baselines}
-    for adapter in digital:
-        cells = []
-        for time in times:
-            part = next(part for part in summaries if part.adapter == adapter and part.time == time)
-            text = f"{part.mean:.3f}"
-            if part.std is not None and part.ci_low is not None and part.ci_high is not None:
-                text += f" +- {part.std:.3f}\n{part.ci_low:.3f} to {part.ci_high:.3f}"
-            cells.append(text)
-        table.add_row(adapter, f"{digital[adapter]:.3f}", *cells)
+    table.add_column("adapter", overflow="fold")
+    for name in ("time", "mean", "std", "95 % interval"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for baseline in results.baselines:
+        own = [
+            part
+            for part in summarise(results)
+            if part.adapter == baseline.adapter and part.metric == results.metric
+        ]
+        table.add_row(baseline.adapter, "no hardware", f"{baseline.metrics[results.metric]:.3f}", "", "")
+        for part in sorted(own, key=lambda part: part.t_s):
+            spread = "" if part.std is None else f"{part.std:.3f}"
+            interval = "" if part.ci_low is None else f"{part.ci_low:.3f} to {part.ci_high:.3f}"
+            table.add_row("", part.time, f"{part.mean:.3f}", spread, interval)
+        table.add_section()
     out.print(table)
     for name in results.settings["trained_for_other_hardware"]:
         err.print(f"note: adapter '{name}' was trained for other hardware than this evaluation simulates")

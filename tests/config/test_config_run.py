@@ -84,8 +84,18 @@ def values(schema: dict[str, Any], name: str, definitions: dict[str, Any]) -> st
     return {"boolean": st.booleans(), "null": st.none()}[kind]
 
 
+def judgeable(data: dict[str, Any]) -> dict[str, Any]:
+    """The same, with a gate on two chips and at a time that is evaluated: what a schema cannot say."""
+    evaluate = data.get("evaluate", {})
+    if "gate" in evaluate:
+        evaluate["chips"] = max(2, evaluate.get("chips", 2))
+        if evaluate["gate"].get("at") is not None:
+            evaluate["times"] = [*evaluate.get("times", []), evaluate["gate"]["at"]]
+    return data
+
+
 SCHEMA = Run.model_json_schema()
-RUNS = values(SCHEMA, "", SCHEMA["$defs"]).map(Run.model_validate)
+RUNS = values(SCHEMA, "", SCHEMA["$defs"]).map(judgeable).map(Run.model_validate)
 
 
 @given(RUNS)
