@@ -150,31 +150,35 @@ def _plot(drawn: list[tuple]) -> str:
     from matplotlib import style
     from matplotlib.figure import Figure
 
-    rungs = list(dict.fromkeys(rung for rung, *_ in drawn))
+    rungs = list(dict.fromkeys(rung for rung, *_ in drawn))[::-1]
     times = list(dict.fromkeys(time for _, time, *_ in drawn))
     with style.context(["default", {"svg.hashsalt": "aimc-deploy", "svg.fonttype": "none", "font.size": 10}]):
-        figure = Figure(figsize=(8.0, 4.6), layout="constrained")
-        axes = figure.subplots()
-        for time, line in ((times[0], "--"), (times[-1], "-")):
-            for index, label in ((3, "digital LoRA"), (4, "AHWA-LoRA")):
-                own = {entry[0]: entry[index] for entry in drawn if entry[1] == time}
-                places = [place for place, rung in enumerate(rungs) if rung in own]
-                means = [own[rungs[place]].mean for place in places]
-                spread = [own[rungs[place]].std or 0.0 for place in places]
+        figure = Figure(figsize=(8.5, 1.3 + 0.32 * len(rungs)), layout="constrained")
+        panels = figure.subplots(1, 2, sharex=True, sharey=True)
+        for axes, time in zip(panels, (times[0], times[-1]), strict=True):
+            own = [entry for entry in drawn if entry[1] == time]
+            places = [rungs.index(entry[0]) for entry in own]
+            axes.plot(
+                [entry[2] for entry in own], places, "|", color="#5f6368", markersize=11, label="no hardware"
+            )
+            for index, label, lift in ((3, "digital LoRA", -0.12), (4, "AHWA-LoRA", 0.12)):
                 axes.errorbar(
-                    places,
-                    means,
-                    spread,
-                    fmt=f"o{line}",
+                    [entry[index].mean for entry in own],
+                    [place + lift for place in places],
+                    xerr=[entry[index].std or 0.0 for entry in own],
+                    fmt="o",
                     color=COLOURS[index - 3],
                     markersize=4,
                     capsize=2,
-                    label=f"{label}, {time}",
+                    label=label,
                 )
-        axes.set_xticks(range(len(rungs)), rungs, rotation=35, ha="right")
-        axes.set_ylabel("accuracy on SST-2 dev")
-        axes.grid(alpha=0.25)
-        axes.legend(frameon=False)
+            axes.set_title(f"{time} after programming", fontsize=10)
+            axes.set_xlabel("accuracy on SST-2 dev")
+            axes.grid(alpha=0.25)
+        panels[0].set_yticks(range(len(rungs)), rungs)
+        figure.legend(
+            *panels[0].get_legend_handles_labels(), loc="outside upper center", ncols=3, frameon=False
+        )
         text = io.StringIO()
         figure.savefig(text, format="svg", metadata={"Date": None, "Creator": "aimc-deploy"})
     return text.getvalue()
