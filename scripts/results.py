@@ -27,6 +27,7 @@ from aimc_deploy.config.load import load_run
 from aimc_deploy.config.run import Run
 from aimc_deploy.errors import AimcError
 from aimc_deploy.workflows import adapt, evaluate, map, run
+from aimc_deploy.workflows.adapters import read_record
 
 ROOT = Path(__file__).parents[1]
 RECIPE = ROOT / "configs" / "sst2.yaml"
@@ -41,6 +42,7 @@ TOLD = (
     "batch_size",
     "learning_rate",
     "weight_noise",
+    "drift",
     "seed",
 )
 
@@ -115,7 +117,7 @@ def measure(arguments: argparse.Namespace) -> None:
         if name == "baselines":
             _baselines(load_run(RECIPE, shared), out)
         else:
-            _rung(next(rung for rung in RUNGS if rung.name == name), shared, arguments.chips, out)
+            _rung(next(rung for rung in RUNGS if rung.name == name), shared, arguments, out)
 
 
 def _baselines(config: Run, out: Path) -> None:
@@ -126,9 +128,9 @@ def _baselines(config: Run, out: Path) -> None:
             _keep(step.result, Path(config.bundle + full), out / f"sst2{full[5:]}")
 
 
-def _rung(rung: Rung, shared: Sequence[str], chips: int, out: Path) -> None:
+def _rung(rung: Rung, shared: Sequence[str], arguments: argparse.Namespace, out: Path) -> None:
     """The adapter trained for a rung and the one trained without hardware, both on the rung's chips."""
-    changes = [*shared, *rung.changes, "evaluate.unadapted=false", f"evaluate.chips={chips}"]
+    changes = [*shared, *rung.changes, "evaluate.unadapted=false", f"evaluate.chips={arguments.chips}"]
     changes.append(f"evaluate.times={json.dumps(LADDER_TIMES)}")
     config = load_run(RECIPE, changes)
     if rung.own_base:
@@ -140,8 +142,12 @@ def _rung(rung: Rung, shared: Sequence[str], chips: int, out: Path) -> None:
     # Trained without hardware, so the rung's has no part in it; only its calibration would know it.
     plain = config.model_copy(update={"hardware": load_run(RECIPE, shared).hardware})
     digital = _adapter(config if rung.own_base else plain, "sst2-digital", hardware_aware=False)
-    aware = _adapter(config, f"sst2{own}", hardware_aware=True)
-    settings = config.evaluate.model_copy(update={"adapters": (digital, aware)})
+    names = [digital, _adapter(config, f"sst2{own}", hardware_aware=True)]
+    if arguments.published:
+        adapting = config.adapt.model_copy(update={"drift": None})
+        as_published = config.model_copy(update={"adapt": adapting})
+        names.append(_adapter(as_published, f"sst2{own}-published", hardware_aware=True))
+    settings = config.evaluate.model_copy(update={"adapters": tuple(names)})
     measured = evaluate.run(
         config.model_copy(update={"evaluate": settings}), out=f"rung-{rung.name}", keep=True, progress=Lines()
     )
@@ -180,6 +186,7 @@ def main() -> None:
     measuring.add_argument(
         "--set", action="append", default=[], help="a key of the recipe, as in aimc-deploy"
     )
+    measuring.add_argument("--published", action="store_true", help="train without simulated drift too")
     every = ["baselines", *[rung.name for rung in RUNGS]]
     measuring.add_argument("--rungs", nargs="+", default=every, choices=every, help="only these")
     measuring.set_defaults(function=measure)

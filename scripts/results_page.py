@@ -94,12 +94,13 @@ def _ladder(folder: Path) -> str:
     rungs = {name: folder / f"rung-{name}.json" for name in RUNGS if (folder / f"rung-{name}.json").exists()}
     if not rungs:
         return ""
-    head = ["rung", "time", "digital LoRA, no hardware", "digital LoRA", "AHWA-LoRA", "lost", "recovered"]
+    head = ["rung", "time", "no hardware", "digital LoRA", "AHWA-LoRA", "as published", "lost", "recovered"]
     table, drawn = [head], []
     for name, path in rungs.items():
         results = _read(path)
         summaries = {(part.adapter, part.time): part for part in summarise(results)}
-        aware = next(part.adapter for part in results.baselines if part.adapter != "sst2-digital")
+        names = [part.adapter for part in results.baselines if part.adapter != "sst2-digital"]
+        aware = next(name for name in names if not name.endswith("-published"))
         digital = next(part for part in results.baselines if part.adapter == "sst2-digital").metrics[
             "accuracy"
         ]
@@ -108,7 +109,11 @@ def _ladder(folder: Path) -> str:
             lost = digital - plain.mean
             # Below a point the quotient says nothing: it is the noise of the dev set.
             recovered = f"{(adapted.mean - plain.mean) / lost:.0%}" if lost >= 0.01 else ""
-            figures = [f"{100 * part.mean:.1f} +- {100 * (part.std or 0):.1f}" for part in (plain, adapted)]
+            published = summaries.get((f"{aware}-published", time))
+            figures = [
+                "" if part is None else f"{100 * part.mean:.1f} +- {100 * (part.std or 0):.1f}"
+                for part in (plain, adapted, published)
+            ]
             table.append([RUNGS[name], time, f"{digital:.1%}", *figures, f"{100 * lost:.1f}", recovered])
             drawn.append((RUNGS[name], time, digital, plain, adapted))
     (folder / "ladder.svg").write_text(_plot(drawn), encoding="utf-8")

@@ -46,6 +46,10 @@ class Adapt(Model):
     weight_noise: Annotated[
         float, Field(ge=0, le=1, description="standard deviation as a share of the tile's largest weight")
     ] = 0.067
+    drift: Annotated[
+        Time | None,
+        Field(description="largest age of the chip simulated in training; null: none, as published"),
+    ] = "10y"
     epochs: Annotated[float | None, Field(gt=0, le=1000, description="null: the task's own")] = None
     batch_size: Annotated[int, Field(ge=1, le=4096)] = 32
     learning_rate: Annotated[

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -21,8 +23,8 @@ class AnalogLinear(nn.Linear):
     ever writes to it. The forward pass is one of
 
     - digital: the plain product with the meta-weights (before :meth:`program`, the default);
-    - simulated: converters and output noise around the meta-weights, with fresh weight noise each pass
-      (:meth:`simulate`, for training);
+    - simulated: converters and output noise around the meta-weights, with fresh weight noise and another
+      age each pass (:meth:`simulate`, for training);
     - a chip: one programmed instance at one time (:meth:`program`, then :meth:`drift`).
 
     Attributes:
@@ -64,11 +66,25 @@ class AnalogLinear(nn.Linear):
         self._segments: list[Segment] | None = None
         self._noise: torch.Generator | None = None
         self._weight_noise: float | None = None
+        self._log_decay = 0.0
 
-    def simulate(self, weight_noise: float) -> None:
-        """Compute as in hardware-aware training; ``weight_noise`` is a share of the tile's largest weight."""
+    def simulate(self, weight_noise: float, drift_to_s: float = 0.0) -> None:
+        """Compute as in hardware-aware training.
+
+        Args:
+            weight_noise: standard deviation as a share of the tile's largest weight.
+            drift_to_s: largest age in s. Each pass in training mode draws one, uniform in the logarithm from
+                the start of drift, and the weights shrink by their mean decay until then. Where drift is
+                compensated the loss is made good behind the ADC, so that converters and output noise weigh
+                more the older a chip is; else it stays.
+        """
         self.digital()
         self._weight_noise = weight_noise
+        model = device_model(self.hardware.device)
+        rel = torch.cat([(tile.g_plus + tile.g_minus).flatten() for tile in self.grid.tiles]) / model.g_max
+        exponents = model.drift_exponent(rel, torch.zeros_like(rel))
+        exponent = float((rel * exponents).sum() / rel.sum().clamp(min=torch.finfo(rel.dtype).tiny))
+        self._log_decay = exponent * math.log((drift_to_s + model.t_0_s) / model.t_0_s)
 
     def program(self, seed: int, chip: int) -> None:
         """Write the targets into the devices of chip number ``chip``; nothing of an earlier chip stays.
@@ -124,12 +140,18 @@ class AnalogLinear(nn.Linear):
         return total
 
     def _simulated(self, x: Tensor, weight_noise: float) -> Tensor:
-        """The weights with fresh weight noise; torch's own generator, which a trainer saves."""
+        """The weights with fresh weight noise and drift; torch's own generator, which a trainer saves."""
+        decay = made_good = 1.0
+        if self._log_decay > 0 and self.training:
+            decay = math.exp(-self._log_decay * float(torch.rand(())))
+            made_good = 1.0 if self.hardware.drift_compensation == "none" else 1 / decay
         total: Tensor | None = None
         for index, rows in enumerate(self.grid.layout.row_slices):
             weight, scale = self._normalised(index, rows)
             if weight_noise > 0 and self.training:
                 weight = weight + torch.empty_like(weight).normal_(0, weight_noise)
+            if decay != 1:
+                weight, scale = weight * decay, scale * made_good
             part = mvm(x[..., rows], weight, self.periphery, input_range=self._input_range(index)) * scale
             total = part if total is None else total + part
         assert total is not None

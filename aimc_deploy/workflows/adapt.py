@@ -20,6 +20,7 @@ from aimc_deploy.artifact.bundle import Bundle
 from aimc_deploy.artifact.contents import check_free
 from aimc_deploy.artifact.manifest import MANIFEST
 from aimc_deploy.config.run import Run
+from aimc_deploy.config.times import seconds
 from aimc_deploy.errors import ArtifactError
 from aimc_deploy.models.silence import silence
 from aimc_deploy.nn.convert import analog_layers, base_sha256, drift, program
@@ -222,7 +223,7 @@ def _train(
         shutil.rmtree(work, ignore_errors=True)
     for layer in analog_layers(model).values():
         if adapt.hardware_aware:
-            layer.simulate(adapt.weight_noise)
+            layer.simulate(adapt.weight_noise, 0.0 if adapt.drift is None else seconds(adapt.drift))
         else:
             layer.digital()
     arguments = training_arguments(

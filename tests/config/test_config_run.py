@@ -78,7 +78,7 @@ def values(schema: dict[str, Any], name: str, definitions: dict[str, Any]) -> st
             allow_infinity=False,
         )
     if kind == "string":
-        if name in ("at", "times"):
+        if name in ("at", "drift", "times"):
             return TIMES
         return NAMES if "pattern" in schema else TEXTS
     return {"boolean": st.booleans(), "null": st.none()}[kind]
