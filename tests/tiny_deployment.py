@@ -62,6 +62,8 @@ def write_checkpoint(folder: Path, family: str = "mobilebert", seed: int = 7) ->
         with torch.no_grad():
             for parameter in model.parameters():
                 parameter.add_(torch.randn_like(parameter) * 0.05)
+            # Else MobileBERT's trigram shows the last token of a text whether padding follows it.
+            model.get_input_embeddings().weight[0] = 0.0
     model.save_pretrained(folder)
     tokenizer = Tokenizer(WordPiece({word: at for at, word in enumerate(WORDS)}, unk_token="[UNK]"))
     tokenizer.normalizer = normalizers.BertNormalizer()

@@ -16,6 +16,7 @@ from tiny_deployment import files_of, write_task
 
 from aimc_deploy.artifact.bundle import Bundle
 from aimc_deploy.artifact.results import Results, Row, summarise
+from aimc_deploy.config.hardware import ADC, DAC
 from aimc_deploy.config.load import load_preset
 from aimc_deploy.config.run import Run
 from aimc_deploy.errors import ArtifactError, DataError
@@ -117,8 +118,13 @@ def test_another_seed_is_other_chips(adapted: Path, configure: Configure) -> Non
 
 
 def test_batches_change_a_result_by_its_noise_alone(adapted: Path, configure: Configure) -> None:
-    """Without output noise nothing depends on which samples share a batch, up to rounding of the sums."""
-    quiet = load_preset("pcm-x4").model_copy(update={"output_noise": 0.0})
+    """Without output noise nothing depends on which samples share a batch, up to rounding of the sums.
+
+    Converters are ideal here: a sum that rounds otherwise could tip one of their levels.
+    """
+    quiet = load_preset("pcm-x4").model_copy(
+        update={"output_noise": 0.0, "dac": DAC(bits=None), "adc": ADC(bits=None)}
+    )
     found = [
         accuracies(measure(configure, adapted, batch_size=size, run={"hardware": quiet})) for size in (7, 64)
     ]
