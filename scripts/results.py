@@ -56,6 +56,7 @@ class Rung:
     """
 
     name: str
+    title: str
     changes: tuple[str, ...] = ()
     own_base: bool = False
 
@@ -67,25 +68,27 @@ def _noise(times: int) -> Rung:
     """
     scales = [f"hardware.device.{kind}_noise_scale={times}" for kind in ("programming", "read")]
     rest = [f"hardware.output_noise={0.04 * times:g}", f"adapt.weight_noise={0.067 * min(times, 3):g}"]
-    return Rung(f"noise-x{times}", (*scales, *rest))
+    return Rung(f"noise-x{times}", f"noise × {times}", (*scales, *rest))
 
 
 def _bits(bits: int) -> Rung:
-    return Rung(f"bits-{bits}", (f"hardware.dac.bits={bits}", f"hardware.adc.bits={bits}"))
+    return Rung(
+        f"bits-{bits}", f"{bits}-bit converters", (f"hardware.dac.bits={bits}", f"hardware.adc.bits={bits}")
+    )
 
 
 def _outliers(factor: int) -> Rung:
     changes = ("source.outlier_channels=4", f"source.outlier_factor={factor}")
-    return Rung(f"outliers-x{factor}", changes, own_base=True)
+    return Rung(f"outliers-x{factor}", f"outlier channels × {factor} (synthetic)", changes, own_base=True)
 
 
 RUNGS = (
-    Rung("default"),
+    Rung("default", "the default: 8 bit, measured noise"),
     *[_noise(times) for times in (2, 3, 4, 8, 12)],
     *[_bits(bits) for bits in (6, 5, 4, 3)],
-    Rung("static", ("hardware.preset=pcm-static",)),
-    Rung("uncompensated", ("hardware.drift_compensation=none",)),
-    Rung("hermes-1dev", ("hardware.preset=hermes-1dev",), own_base=True),
+    Rung("static", "static input ranges", ("hardware.preset=pcm-static",)),
+    Rung("uncompensated", "no drift compensation", ("hardware.drift_compensation=none",)),
+    Rung("hermes-1dev", "Hermes, one device", ("hardware.preset=hermes-1dev",), own_base=True),
     *[_outliers(factor) for factor in (16, 64)],
 )
 
@@ -191,7 +194,11 @@ def main() -> None:
     measuring.add_argument("--rungs", nargs="+", default=every, choices=every, help="only these")
     measuring.set_defaults(function=measure)
     page = commands.add_parser("page", help="write docs/results.md from docs/results")
-    page.set_defaults(function=lambda arguments: write_page(RESULTS, ROOT / "docs" / "results.md"))
+    page.set_defaults(
+        function=lambda arguments: write_page(
+            RESULTS, ROOT / "docs" / "results.md", {rung.name: rung.title for rung in RUNGS}
+        )
+    )
     arguments = parser.parse_args()
     try:
         arguments.function(arguments)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 from jinja2 import Environment, StrictUndefined
@@ -15,24 +16,6 @@ MODELS = {
     "mini": "The bundled reduced MobileBERT",
     "minilm": "MiniLM (all-MiniLM-L6-v2, a real pretrained BERT encoder)",
 }
-# In the order of the page: file and what the rung changes.
-RUNGS = {
-    "default": "the default: 8 bit, measured noise",
-    "noise-x2": "noise × 2",
-    "noise-x3": "noise × 3",
-    "noise-x4": "noise × 4",
-    "noise-x8": "noise × 8",
-    "noise-x12": "noise × 12",
-    "bits-6": "6-bit converters",
-    "bits-5": "5-bit converters",
-    "bits-4": "4-bit converters",
-    "bits-3": "3-bit converters",
-    "static": "static input ranges",
-    "uncompensated": "no drift compensation",
-    "hermes-1dev": "Hermes, one device",
-    "outliers-x16": "outlier channels × 16 (synthetic)",
-    "outliers-x64": "outlier channels × 64 (synthetic)",
-}
 ROWS = {
     "sst2-digital": "digital LoRA",
     "sst2-digital (LoRA off)": "its head, LoRA off",
@@ -42,11 +25,15 @@ ROWS = {
 }
 
 
-def write_page(results: Path, page: Path) -> None:
-    """Write the page from its template, results.md.j2, and the plots beside the results."""
+def write_page(results: Path, page: Path, rungs: Mapping[str, str]) -> None:
+    """Write the page from its template, results.md.j2, and the plots beside the results.
+
+    Args:
+        rungs: name and title of every rung, in the order of the page.
+    """
     folders = {results / name: title for name, title in MODELS.items() if (results / name).is_dir()}
     models = [
-        {"title": title, "baselines": _baselines(folder), "ladder": _ladder(folder)}
+        {"title": title, "baselines": _baselines(folder), "ladder": _ladder(folder, rungs)}
         for folder, title in folders.items()
     ]
     template = (Path(__file__).parent / "results.md.j2").read_text(encoding="utf-8")
@@ -89,9 +76,10 @@ def _baselines(folder: Path) -> str:
     return "\n".join([told, _table(table), plot, _training(found)])
 
 
-def _ladder(folder: Path) -> str:
+def _ladder(folder: Path, titles: Mapping[str, str]) -> str:
     """The table and the plot of the stress ladder."""
-    rungs = {name: folder / f"rung-{name}.json" for name in RUNGS if (folder / f"rung-{name}.json").exists()}
+    files = {name: folder / f"rung-{name}.json" for name in titles}
+    rungs = {name: path for name, path in files.items() if path.exists()}
     if not rungs:
         return ""
     head = ["rung", "time", "no hardware", "digital LoRA", "AHWA-LoRA", "as published", "lost", "recovered"]
@@ -114,8 +102,8 @@ def _ladder(folder: Path) -> str:
                 "" if part is None else f"{100 * part.mean:.1f} +- {100 * (part.std or 0):.1f}"
                 for part in (plain, adapted, published)
             ]
-            table.append([RUNGS[name], time, f"{digital:.1%}", *figures, f"{100 * lost:.1f}", recovered])
-            drawn.append((RUNGS[name], time, digital, plain, adapted))
+            table.append([titles[name], time, f"{digital:.1%}", *figures, f"{100 * lost:.1f}", recovered])
+            drawn.append((titles[name], time, digital, plain, adapted))
     (folder / "ladder.svg").write_text(_plot(drawn), encoding="utf-8")
     chips = len({row.chip for row in results.rows})
     plot = f"![accuracy against rung](results/{folder.name}/ladder.svg)"

@@ -23,7 +23,6 @@ REVIEWS = resources.files("aimc_deploy") / "data" / "reviews"
 SST2, MNLI, STSB = TASKS["sst2"], TASKS["mnli"], TASKS["stsb"]
 
 needs_glue = pytest.mark.skipif(not GLUE.is_dir(), reason=f"needs the GLUE files in {GLUE}")
-needs_reviews = pytest.mark.skipif(not REVIEWS.is_dir(), reason="the bundled reviews are not there yet")
 
 
 @pytest.fixture(autouse=True)
@@ -96,7 +95,6 @@ def test_what_stands_in_the_files_of_glue() -> None:
     assert (stsb.train.texts[0][0], stsb.train.labels[1]) == ("A plane is taking off.", 3.8)
 
 
-@needs_reviews
 def test_the_bundled_reviews() -> None:
     data = load_data(get_task("reviews"), None)
     train, dev = data.train.texts[0], data.dev.texts[0]
