@@ -11,9 +11,10 @@ from torch import Tensor, nn
 from aimc_deploy.config.hardware import Hardware
 from aimc_deploy.physics.conductance import clip_weights, weight_scale
 from aimc_deploy.physics.device import device_model
-from aimc_deploy.physics.random import stream
+from aimc_deploy.physics.random import Stream, stream
 from aimc_deploy.tile.grid import Grid, ProgrammedGrid, Segment
-from aimc_deploy.tile.mvm import Periphery, mvm
+from aimc_deploy.tile.mvm import mvm
+from aimc_deploy.tile.periphery import Periphery
 
 
 class AnalogLinear(nn.Linear):
@@ -64,7 +65,7 @@ class AnalogLinear(nn.Linear):
         """Compute the plain product, without any hardware."""
         self._programmed: ProgrammedGrid | None = None
         self._segments: list[Segment] | None = None
-        self._noise: torch.Generator | None = None
+        self._noise: Stream | None = None
         self._weight_noise: float | None = None
         self._log_decay = 0.0
 
@@ -112,50 +113,44 @@ class AnalogLinear(nn.Linear):
 
     def forward(self, input: Float[Tensor, "*batch rows"]) -> Float[Tensor, "*batch cols"]:
         if self._segments is not None:
-            y = self._chip(input, self._segments)
-        elif self._weight_noise is not None:
-            y = self._simulated(input, self._weight_noise)
-        else:
-            return nn.functional.linear(input, self.weight, self.bias)
-        return y if self.bias is None else y + self.bias
+            return self._through(input, self._segments, self._noise)
+        if self._weight_noise is not None:
+            noise = Stream(input.device, None)
+            return self._through(input, self._simulated(self._weight_noise, noise), noise)
+        return nn.functional.linear(input, self.weight, self.bias)
 
-    def _input_range(self, index: int) -> float | None:
-        return None if self.input_ranges is None else self.input_ranges[index]
-
-    def _chip(self, x: Tensor, segments: list[Segment]) -> Tensor:
-        """Row segments through their own ADCs, summed digitally."""
-        total: Tensor | None = None
+    def _through(self, x: Tensor, segments: list[Segment], noise: Stream | None) -> Tensor:
+        """Row segments through their own converters, summed digitally onto the bias."""
+        total: Tensor | None = self.bias
         for index, (rows, segment) in enumerate(zip(self.grid.layout.row_slices, segments, strict=True)):
-            part = mvm(
+            total = mvm(
                 x[..., rows],
                 segment.weight,
                 self.periphery,
-                input_range=self._input_range(index),
+                input_range=None if self.input_ranges is None else self.input_ranges[index],
                 read_variance=segment.read_variance,
-                generator=self._noise,
+                out_scale=segment.out_scale,
+                onto=total,
+                noise=noise,
             )
-            part = part * segment.out_scale
-            total = part if total is None else total + part
         assert total is not None
         return total
 
-    def _simulated(self, x: Tensor, weight_noise: float) -> Tensor:
-        """The weights with fresh weight noise and drift; torch's own generator, which a trainer saves."""
+    def _simulated(self, weight_noise: float, noise: Stream) -> list[Segment]:
+        """The weights with fresh weight noise and drift."""
         decay = made_good = 1.0
         if self._log_decay > 0 and self.training:
             decay = math.exp(-self._log_decay * float(torch.rand(())))
             made_good = 1.0 if self.hardware.drift_compensation == "none" else 1 / decay
-        total: Tensor | None = None
+        segments = []
         for index, rows in enumerate(self.grid.layout.row_slices):
             weight, scale = self._normalised(index, rows)
             if weight_noise > 0 and self.training:
-                weight = weight + torch.empty_like(weight).normal_(0, weight_noise)
+                weight = weight + noise.normal_like(weight).mul_(weight_noise)
             if decay != 1:
                 weight, scale = weight * decay, scale * made_good
-            part = mvm(x[..., rows], weight, self.periphery, input_range=self._input_range(index)) * scale
-            total = part if total is None else total + part
-        assert total is not None
-        return total
+            segments.append(Segment(weight, scale))
+        return segments
 
     def _normalised(self, index: int, rows: slice) -> tuple[Tensor, Tensor]:
         """Normalised weights of a set of rows and the scale of each column.

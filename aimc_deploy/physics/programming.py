@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from aimc_deploy.physics.device import DeviceModel
-from aimc_deploy.physics.random import normal_like
+from aimc_deploy.physics.random import Stream
 
 
 def program_conductance(
-    g_target: Float[Tensor, "cols rows"], model: DeviceModel, generator: torch.Generator
+    g_target: Float[Tensor, "cols rows"], model: DeviceModel, noise: Stream
 ) -> tuple[Float[Tensor, "cols rows"], Float[Tensor, "cols rows"]]:
     """Conductance after programming in uS, and the drift exponent of each device.
 
@@ -19,5 +18,5 @@ def program_conductance(
     property of the device and of the state it was asked to hold, and stays with it for life.
     """
     rel = g_target / model.g_max
-    g = model.sigma_programming(rel).mul_(normal_like(rel, generator)).add_(g_target).clamp_(min=0)
-    return g, model.drift_exponent(rel, normal_like(rel, generator))
+    g = model.sigma_programming(rel).mul_(noise.normal_like(rel)).add_(g_target).clamp_(min=0)
+    return g, model.drift_exponent(rel, noise.normal_like(rel))

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from aimc_deploy.physics.device import DeviceModel
-from aimc_deploy.physics.random import normal_like
+from aimc_deploy.physics.random import Stream
 
 
 def read_conductance(
@@ -15,7 +14,7 @@ def read_conductance(
     g_programmed: Float[Tensor, "cols rows"],
     t_s: float,
     model: DeviceModel,
-    generator: torch.Generator,
+    noise: Stream,
 ) -> Float[Tensor, "cols rows"]:
     """One reading in uS, ``max(0, g_drift (1 + sigma(r_prog, t) N))``.
 
@@ -23,7 +22,7 @@ def read_conductance(
     it too. Source: Nandakumar et al., ICECS 2019.
     """
     sigma = model.sigma_read(g_programmed / model.g_max, t_s)
-    return sigma.mul_(normal_like(sigma, generator)).add_(1).mul_(g_drifted).clamp_(min=0)
+    return sigma.mul_(noise.normal_like(sigma)).add_(1).mul_(g_drifted).clamp_(min=0)
 
 
 def read_variance(

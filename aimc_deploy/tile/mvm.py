@@ -1,7 +1,8 @@
 """Multiply: DAC, array, output noise, ADC, for a batch of input vectors; every row stands alone.
 
 In units where the largest weight and the largest input are 1:
-``y = ADC(W DAC(x / input_range) + output_noise N)``, returned in the units of ``x``.
+``y = ADC(W DAC(x / input_range) + output_noise N)``, returned in the units of ``x``. What is done to every
+value stands in :mod:`aimc_deploy.tile.fused` for the CPU and :mod:`aimc_deploy.tile.elementwise` for others.
 """
 
 from __future__ import annotations
@@ -10,34 +11,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
-from aimc_deploy.config.hardware import Hardware
-from aimc_deploy.physics.converters import quantise_
-
-SMALLEST_RANGE = 1e-30  # a row of zeros has no range; anything finite gives it zero output
-
-
-@dataclass(frozen=True)
-class Periphery:
-    """Converters and output noise of a tile.
-
-    Attributes:
-        dac_bits, adc_bits: resolution, or None for an ideal converter.
-        output_range: full scale of the ADC, in units of (largest weight x largest input).
-        output_noise: standard deviation before the ADC, in the same units.
-    """
-
-    dac_bits: int | None
-    adc_bits: int | None
-    output_range: float
-    output_noise: float
-
-    @classmethod
-    def of(cls, hardware: Hardware) -> Periphery:
-        """The periphery of a hardware description."""
-        return cls(hardware.dac.bits, hardware.adc.bits, hardware.adc.output_range, hardware.output_noise)
+from aimc_deploy.physics.random import Stream
+from aimc_deploy.tile import elementwise, fused
+from aimc_deploy.tile.periphery import Converted, Periphery
 
 
 def mvm(
@@ -47,101 +26,96 @@ def mvm(
     *,
     input_range: float | None = None,
     read_variance: Float[Tensor, "cols rows"] | None = None,
-    generator: torch.Generator | None = None,
+    out_scale: Float[Tensor, " cols"] | None = None,
+    onto: Float[Tensor, "*any cols"] | None = None,
+    noise: Stream | None = None,
 ) -> Float[Tensor, "*batch cols"]:
-    """Product of one set of tiles that reads the same inputs, without the digital scale and bias.
+    """Product of one set of tiles that reads the same inputs.
 
     Args:
         x: inputs; any batch shape.
         weight: normalised weights, largest about 1.
         input_range: full scale of the DAC in units of ``x``; None takes each row's own largest value.
         read_variance: variance of the weights from product to product, drawn for each row.
-        generator: of the noise; None takes torch's own, which the trainer saves and restores.
+        out_scale: digital factor of each column after the ADC.
+        onto: what the result is added to digitally: a bias, or the outputs of other tiles.
+        noise: where the noise comes from; None follows torch's own generator, which a trainer restores.
 
     Gradients pass straight through the converters inside their range and stop outside it; the range
-    itself and the noise are taken as constant.
+    itself, the scale and the noise are taken as constant.
     """
-    if torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad):
-        return _StraightThrough.apply(x, weight, periphery, input_range, read_variance, generator)
-    y, full_scale = _analog(
-        *_convert_input(x, periphery, input_range), weight, periphery, read_variance, generator
-    )
-    return quantise_(y, periphery.adc_bits, periphery.output_range).mul_(full_scale)
-
-
-def _convert_input(
-    x: Tensor, periphery: Periphery, input_range: float | None
-) -> tuple[Tensor, Tensor | float]:
-    """Inputs after the DAC in units of their full scale, and the full scale."""
-    if input_range is None:
-        smallest = max(SMALLEST_RANGE, torch.finfo(x.dtype).tiny)  # half precision rounds 1e-30 to zero
-        full_scale: Tensor | float = x.detach().abs().amax(dim=-1, keepdim=True).clamp_(min=smallest)
-        converted = x.detach() / full_scale
+    cols, rows = weight.shape
+    out_scale = weight.new_ones(cols) if out_scale is None else out_scale
+    onto = weight.new_zeros(cols) if onto is None else onto
+    asked = _Asked(periphery, input_range, read_variance, out_scale, noise or Stream(x.device, None))
+    flat, base = x.reshape(-1, rows), onto.reshape(-1, cols)
+    if torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad or onto.requires_grad):
+        y = _StraightThrough.apply(flat, weight, base, asked)
     else:
-        full_scale = input_range
-        converted = x.detach() * (1 / full_scale)
-    return quantise_(converted, periphery.dac_bits, 1.0), full_scale
+        y = _product(flat.detach(), weight.detach(), base.detach(), asked, mark=False)[0]
+    return y.view(*x.shape[:-1], cols)
 
 
-def _analog(
-    converted: Tensor,
-    full_scale: Tensor | float,
-    weight: Tensor,
-    periphery: Periphery,
-    read_variance: Tensor | None,
-    generator: torch.Generator | None,
-) -> tuple[Tensor, Tensor | float]:
-    """Column currents before the ADC, with the full scale of the inputs passed on."""
-    y = torch.nn.functional.linear(converted, weight)
-    sigma: Tensor | float = periphery.output_noise
-    if read_variance is not None:
-        sigma = torch.nn.functional.linear(converted.square(), read_variance).add_(sigma**2).sqrt_()
-    if isinstance(sigma, Tensor):
-        y.addcmul_(sigma, torch.empty_like(y).normal_(generator=generator))
-    elif sigma > 0:
-        y.add_(torch.empty_like(y).normal_(0, sigma, generator=generator))
-    return y, full_scale
+@dataclass(frozen=True)
+class _Asked:
+    """All that a product takes and no gradient is asked of."""
+
+    periphery: Periphery
+    input_range: float | None
+    read_variance: Tensor | None
+    out_scale: Tensor
+    noise: Stream
+
+
+def _product(
+    x: Tensor, weight: Tensor, onto: Tensor, asked: _Asked, *, mark: bool
+) -> tuple[Tensor, Converted, Bool[Tensor, "batch cols"] | None]:
+    """Outputs, inputs after the DAC, and where the ADC was out of range if that is to be marked."""
+    on_cpu = x.device.type == "cpu" and x.dtype == weight.dtype == onto.dtype == torch.float32
+    converters = fused if on_cpu else elementwise
+    converted = converters.convert(x, asked.periphery, asked.input_range)
+    y, gain = converted.values @ weight.T, converted.unit
+    noise = asked.noise if asked.periphery.output_noise > 0 else None
+    if asked.read_variance is not None:
+        variance = (converted.values * gain).square() @ asked.read_variance.T
+        sigma = variance.add_(asked.periphery.output_noise**2).sqrt_()
+        y.mul_(gain).addcmul_(sigma, asked.noise.normal_like(y))
+        gain, noise = 1.0, None
+    scales = converted.full_scale, asked.out_scale
+    saturated = converters.read(y, gain, asked.periphery, noise, *scales, onto, mark=mark)
+    return y, converted, saturated
 
 
 class _StraightThrough(torch.autograd.Function):
     """The same product with straight-through gradients."""
 
     @staticmethod
-    def forward(
-        ctx: Any,
-        x: Tensor,
-        weight: Tensor,
-        periphery: Periphery,
-        input_range: float | None,
-        read_variance: Tensor | None,
-        generator: torch.Generator | None,
-    ) -> Tensor:
-        converted, full_scale = _convert_input(x, periphery, input_range)
-        y, _ = _analog(converted, full_scale, weight.detach(), periphery, read_variance, generator)
+    def forward(ctx: Any, x: Tensor, weight: Tensor, onto: Tensor, asked: _Asked) -> Tensor:
+        y, converted, saturated = _product(x, weight, onto, asked, mark=True)
         # Saturation is rare: a mask is kept only where something did saturate.
-        ctx.adc_mask = _inside(y, periphery.output_range)
-        ctx.dac_mask = None if input_range is None else _inside(x.detach(), input_range)
-        ctx.full_scale = full_scale
-        needs_weight = ctx.needs_input_grad[1]
-        ctx.save_for_backward(weight, converted if needs_weight else None)
-        return quantise_(y, periphery.adc_bits, periphery.output_range).mul_(full_scale)
+        outside = None if asked.input_range is None else x.abs() > asked.input_range
+        ctx.saturated = saturated
+        ctx.outside = outside if outside is not None and bool(outside.any()) else None
+        ctx.out_scale = asked.out_scale
+        ctx.bias = onto.shape[0] == 1
+        ctx.converted = converted if ctx.needs_input_grad[1] else None
+        ctx.save_for_backward(weight)
+        return y
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
-        weight, converted = ctx.saved_tensors
-        if ctx.adc_mask is not None:
-            grad = grad * ctx.adc_mask
-        grad_x = grad_weight = None
+        (weight,) = ctx.saved_tensors
+        grad_x = grad_weight = grad_onto = None
+        if ctx.needs_input_grad[2]:
+            grad_onto = grad.sum(dim=0, keepdim=True) if ctx.bias else grad
+        if ctx.saturated is not None:
+            grad = grad.masked_fill(ctx.saturated, 0)
         if ctx.needs_input_grad[0]:
-            grad_x = grad @ weight
-            if ctx.dac_mask is not None:
-                grad_x = grad_x * ctx.dac_mask
+            grad_x = grad @ (weight * ctx.out_scale.unsqueeze(1))
+            if ctx.outside is not None:
+                grad_x = grad_x.masked_fill_(ctx.outside, 0)
         if ctx.needs_input_grad[1]:
-            scaled = (grad * ctx.full_scale).flatten(0, -2)
-            grad_weight = scaled.T @ converted.flatten(0, -2)
-        return grad_x, grad_weight, None, None, None, None
-
-
-def _inside(value: Tensor, full_scale: float) -> Tensor | None:
-    mask = value.abs() <= full_scale
-    return None if bool(mask.all()) else mask
+            converted: Converted = ctx.converted
+            scaled = grad * (converted.full_scale * converted.unit).unsqueeze(1)
+            grad_weight = (scaled.T @ converted.values).mul_(ctx.out_scale.unsqueeze(1))
+        return grad_x, grad_weight, grad_onto, None

@@ -17,6 +17,7 @@ from aimc_deploy.physics.conductance import to_conductance, to_weight, weight_sc
 from aimc_deploy.physics.device import DeviceModel
 from aimc_deploy.physics.drift import drift_conductance
 from aimc_deploy.physics.programming import program_conductance
+from aimc_deploy.physics.random import Stream
 from aimc_deploy.physics.read_noise import read_conductance, read_variance
 
 
@@ -55,10 +56,10 @@ class Tile:
         """The weights that the targets stand for."""
         return to_weight(self.g_plus, self.g_minus, self.g_max) * self.w_scale.unsqueeze(1)
 
-    def program(self, model: DeviceModel, generator: torch.Generator) -> ProgrammedTile:
+    def program(self, model: DeviceModel, noise: Stream) -> ProgrammedTile:
         """Write the targets into one chip's devices."""
-        plus, nu_plus = program_conductance(self.g_plus, model, generator)
-        minus, nu_minus = program_conductance(self.g_minus, model, generator)
+        plus, nu_plus = program_conductance(self.g_plus, model, noise)
+        minus, nu_minus = program_conductance(self.g_minus, model, noise)
         return ProgrammedTile(plus, minus, nu_plus, nu_minus, model)
 
 
@@ -86,7 +87,7 @@ class ProgrammedTile:
         self,
         t_inference_s: float,
         compensation: str,
-        generator: torch.Generator,
+        noise: Stream,
         *,
         read_per_mvm: bool = False,
     ) -> DriftedTile:
@@ -104,8 +105,8 @@ class ProgrammedTile:
             variance = read_variance(plus, self.g_plus, t_s, model)
             variance = variance.add_(read_variance(minus, self.g_minus, t_s, model)).div_(g_max**2)
         else:
-            plus = read_conductance(plus, self.g_plus, t_s, model, generator)
-            minus = read_conductance(minus, self.g_minus, t_s, model, generator)
+            plus = read_conductance(plus, self.g_plus, t_s, model, noise)
+            minus = read_conductance(minus, self.g_minus, t_s, model, noise)
         weight = to_weight(plus, minus, g_max)
         factor = compensation_factor(read_out(self.weight()), read_out(weight), compensation)
         return DriftedTile(weight, factor, variance)

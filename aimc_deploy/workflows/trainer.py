@@ -18,7 +18,7 @@ from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from aimc_deploy.config.run import Adapt
 from aimc_deploy.errors import ArtifactError, TrainingError
-from aimc_deploy.physics.random import stream
+from aimc_deploy.physics.random import derive_seed
 from aimc_deploy.workflows.progress import Progress
 
 LEARNING_RATE = {"lora": 2.0e-4, "full": 5.0e-5}
@@ -85,7 +85,7 @@ class EpochOrder(LengthGroupedSampler):
         self.epoch = epoch
 
     def __iter__(self) -> Iterator[int]:
-        self.generator = stream(torch.device("cpu"), self.seed, "order", self.epoch)
+        self.generator = torch.Generator().manual_seed(derive_seed(self.seed, "order", self.epoch))
         return super().__iter__()
 
 

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import pytest
-import torch
 
 from aimc_deploy.config.hardware import HermesDevice, IdealDevice, PCMDevice
 from aimc_deploy.physics.device import DeviceModel, device_model
+from aimc_deploy.physics.random import Stream, stream
 
 
 @pytest.fixture
-def generator() -> torch.Generator:
-    """A generator with a fixed seed."""
-    return torch.Generator().manual_seed(2024)
+def noise() -> Stream:
+    """A stream with a fixed seed."""
+    return stream("cpu", 2024)
 
 
 @pytest.fixture(params=["pcm", "hermes1", "hermes2"])

@@ -32,7 +32,8 @@ from aimc_deploy.physics.drift import drift_conductance
 from aimc_deploy.physics.programming import program_conductance
 from aimc_deploy.physics.random import stream
 from aimc_deploy.physics.read_noise import read_conductance
-from aimc_deploy.tile.mvm import Periphery, mvm
+from aimc_deploy.tile.mvm import mvm
+from aimc_deploy.tile.periphery import Periphery
 
 Reference = dict[str, Any]
 Matrices = tuple[Tensor, Tensor]

@@ -23,7 +23,7 @@ from aimc_deploy.config.hardware import ADC, DAC, HermesDevice, Mapping, NoClip,
 from aimc_deploy.nn.analog_linear import AnalogLinear
 from aimc_deploy.physics.conductance import to_conductance
 from aimc_deploy.physics.device import device_model
-from aimc_deploy.physics.random import stream
+from aimc_deploy.physics.random import Stream, stream
 from aimc_deploy.tile.mvm import mvm
 from aimc_deploy.tile.tile import ProgrammedTile
 
@@ -121,9 +121,9 @@ def test_the_full_chain_over_time(
     for chip, tile in chips(layer, "chain"):
         noise = stream("cpu", "chain", chip, "output")
 
-        def once(normalised: Tensor, noise: torch.Generator = noise) -> float:
+        def once(normalised: Tensor, noise: Stream = noise) -> float:
             """Mean absolute response to the identity in one noisy pass, the compensation's read-out."""
-            return float(mvm(torch.eye(512), normalised, periphery, generator=noise).abs().mean())
+            return float(mvm(torch.eye(512), normalised, periphery, noise=noise).abs().mean())
 
         again, largest = mapped_again(tile)
         at_programming = once(tile.weight())
@@ -131,7 +131,7 @@ def test_the_full_chain_over_time(
             t_inference_s = reference["meta"]["times_s"][time]
             drifted = again.drift(t_inference_s, "none", stream("cpu", "chain", chip, "read", time))
             now = drifted.weight * largest
-            y = mvm(x, now, periphery, generator=noise) * (at_programming / once(now))
+            y = mvm(x, now, periphery, noise=noise) * (at_programming / once(now))
             values.append(relative_error(y * scale, exact))
     assert len(errors) == 8
     # The reference does not say of how many chips its spread is; as many as in its tables, 20 and not 10,
@@ -150,6 +150,6 @@ def test_there_is_no_step_of_mapping_again_in_a_chip(matrices: Matrices, layer_o
     assert bool(((tile.g_plus > 0) & (tile.g_minus > 0)).any()), "a device that should be off holds noise"
     again, largest = mapped_again(tile)
     assert largest > 1.02
-    kept = tile.drift(3600.0, "none", torch.Generator())
+    kept = tile.drift(3600.0, "none", stream("cpu"))
     assert torch.equal(kept.weight, tile.weight())
     assert not torch.equal(again.g_plus, tile.g_plus)

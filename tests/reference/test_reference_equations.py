@@ -18,6 +18,7 @@ from torch import Tensor
 from aimc_deploy.config.hardware import ADC, DAC, Mapping, NoClip, PCMDevice
 from aimc_deploy.nn.analog_linear import AnalogLinear
 from aimc_deploy.physics.device import device_model
+from aimc_deploy.physics.random import stream
 
 Matrix = NDArray[np.float64]
 CHIPS = 20
@@ -116,10 +117,10 @@ def test_the_read_out_of_the_compensation_has_no_bias(
     assert torch.equal(factors[0], factors[1]), "the periphery plays no part"
 
     tile = programmed.tiles[0]
-    exact = tile.drift(YEAR, compensation, torch.Generator(), read_per_mvm=True).compensation.double()
-    generator, readings = torch.Generator().manual_seed(0), 400
+    exact = tile.drift(YEAR, compensation, stream("cpu"), read_per_mvm=True).compensation.double()
+    noise, readings = stream("cpu", 0), 400
     drawn = torch.stack(
-        [tile.drift(YEAR, compensation, generator).compensation for _ in range(readings)]
+        [tile.drift(YEAR, compensation, noise).compensation for _ in range(readings)]
     ).double()
     relative = drawn / exact - 1
     # One over a mean of noisy terms is too large by the square of its relative error.

@@ -30,12 +30,6 @@ def hardware() -> Callable[..., Hardware]:
 
 
 @pytest.fixture
-def generator() -> torch.Generator:
-    """A generator with a fixed seed."""
-    return torch.Generator().manual_seed(2024)
-
-
-@pytest.fixture
 def weight() -> Tensor:
     """A layer's weights, 24 outputs by 40 inputs."""
     return torch.randn(24, 40, generator=torch.Generator().manual_seed(1)) * 0.05

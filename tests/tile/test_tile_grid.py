@@ -145,7 +145,7 @@ def test_segments_are_the_tiles_side_by_side(weight: Tensor, hardware: Build) ->
     assert [segment.weight.shape for segment in segments] == [(24, 20), (24, 20)]
     for index, tile in enumerate(programmed.tiles):
         segment, cols = segments[index // 3], slice(8 * (index % 3), 8 * (index % 3) + 8)
-        own = tile.drift(86_400.0, "global", torch.Generator(), read_per_mvm=True)
+        own = tile.drift(86_400.0, "global", stream("cpu"), read_per_mvm=True)
         assert torch.equal(segment.weight[cols], own.weight)
         assert torch.equal(segment.out_scale[cols], own.compensation * programmed.grid.tiles[index].w_scale)
         assert segment.read_variance is not None

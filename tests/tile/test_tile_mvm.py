@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from aimc_deploy.config.hardware import ADC, DAC, Hardware
-from aimc_deploy.tile.mvm import Periphery, mvm
+from aimc_deploy.physics.random import stream
+from aimc_deploy.tile.mvm import mvm
+from aimc_deploy.tile.periphery import Periphery
 
 IDEAL = Periphery(dac_bits=None, adc_bits=None, output_range=1e6, output_noise=0.0)
 COARSE = Periphery(dac_bits=4, adc_bits=4, output_range=2.0, output_noise=0.0)
@@ -112,7 +114,7 @@ def test_rows_of_zeros_give_zeros(dtype: torch.dtype, input_range: float | None)
 
 def test_noise_on_a_row_of_zeros_has_no_size() -> None:
     noisy = Periphery(8, 8, 10.0, 0.04)
-    y = mvm(torch.zeros(2, 8), weights(5, 8), noisy, generator=torch.Generator().manual_seed(0))
+    y = mvm(torch.zeros(2, 8), weights(5, 8), noisy, noise=stream("cpu", 0))
     assert float(y.abs().max()) < 1e-28
 
 
@@ -127,7 +129,7 @@ def test_output_noise_has_the_size_asked_for(input_range: float | None) -> None:
         weight,
         Periphery(None, None, 1e6, sigma),
         input_range=input_range,
-        generator=torch.Generator().manual_seed(0),
+        noise=stream("cpu", 0),
     )
     # In units of the largest weight, 1, and the full scale of the input.
     error = ((y - row @ weight.T) / (3.0 if input_range is None else 4.0)).double()
@@ -141,7 +143,7 @@ def test_output_noise_has_the_size_asked_for(input_range: float | None) -> None:
 
 def test_noise_comes_before_the_adc() -> None:
     x, weight = torch.ones(1000, 2), torch.tensor([[0.5, 0.5]])
-    y = mvm(x, weight, Periphery(None, 4, 1.4, 0.3), generator=torch.Generator().manual_seed(0))
+    y = mvm(x, weight, Periphery(None, 4, 1.4, 0.3), noise=stream("cpu", 0))
     levels = (y / 0.2).round() * 0.2
     assert torch.allclose(y, levels, atol=1e-6), "every output is a level"
     assert len(levels.unique()) > 5
@@ -159,7 +161,7 @@ def test_read_noise_is_drawn_for_every_row_and_column() -> None:
         weight,
         Periphery(None, None, 1e6, output_noise),
         read_variance=variance,
-        generator=torch.Generator().manual_seed(0),
+        noise=stream("cpu", 0),
     ).double()
     # In units of the row's own range, 2: inputs 1, -1/2, 0.
     expected = 2.0 * (torch.tensor([0.01 + 0.02 / 4, 0.04], dtype=torch.float64) + output_noise**2).sqrt()
@@ -170,13 +172,18 @@ def test_read_noise_is_drawn_for_every_row_and_column() -> None:
     assert abs(float(torch.corrcoef(torch.stack([y[1:, 0], y[:-1, 0]]))[0, 1])) < 4 / math.sqrt(count)
 
 
-def test_the_same_generator_gives_the_same_noise_and_no_generator_takes_torchs_own() -> None:
+def test_the_same_stream_gives_the_same_noise_and_no_stream_follows_torchs_own() -> None:
     x, weight, noisy = inputs(5, 8), weights(4, 8), Periphery(8, 8, 10.0, 0.04)
-    first, again = (mvm(x, weight, noisy, generator=torch.Generator().manual_seed(3)) for _ in range(2))
+    first, again = (mvm(x, weight, noisy, noise=stream("cpu", 3)) for _ in range(2))
     assert torch.equal(first, again)
+    noise = stream("cpu", 3)
+    mvm(x, weight, noisy, noise=noise)
+    assert not torch.equal(mvm(x, weight, noisy, noise=noise), first), "a stream goes on"
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(3)
-        assert torch.equal(mvm(x, weight, noisy), first), "both are Mersenne twisters with this seed"
+        first = mvm(x, weight, noisy)
+        torch.manual_seed(3)
+        assert torch.equal(mvm(x, weight, noisy), first)
         assert not torch.equal(mvm(x, weight, noisy), first)
 
 

@@ -8,7 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from aimc_deploy.tile.mvm import Periphery, mvm
+from aimc_deploy.physics.random import stream
+from aimc_deploy.tile.mvm import mvm
+from aimc_deploy.tile.periphery import Periphery
 
 IDEAL = Periphery(dac_bits=None, adc_bits=None, output_range=1e6, output_noise=0.0)
 
@@ -51,7 +53,7 @@ def test_the_forward_pass_is_the_same_with_and_without_gradients() -> None:
                         noisy,
                         input_range=input_range,
                         read_variance=read_variance,
-                        generator=torch.Generator().manual_seed(5),
+                        noise=stream("cpu", 5),
                     )
                     for needs in (False, True)
                 ]
@@ -67,7 +69,7 @@ def test_read_noise_per_product_is_not_lost_when_gradients_are_recorded() -> Non
         torch.ones(1, 1, dtype=torch.float64),
         IDEAL,
         read_variance=torch.full((1, 1), variance, dtype=torch.float64),
-        generator=torch.Generator().manual_seed(0),
+        noise=stream("cpu", 0),
     )
     assert abs(float(y.detach().var()) - variance) < 4 * variance * math.sqrt(2 / count)
     y.sum().backward()
@@ -114,12 +116,12 @@ def test_the_mean_gradient_is_the_slope_of_the_mean_output_near_saturation(value
 
     def outputs(x: float) -> Tensor:
         batch = torch.full((count, 1), x, dtype=torch.float64)
-        return mvm(batch, weight, periphery, input_range=range_, generator=torch.Generator().manual_seed(1))
+        return mvm(batch, weight, periphery, input_range=range_, noise=stream("cpu", 1))
 
     # Inputs inside the DAC's range; the weight alone brings the output near the ADC's.
     weight = weight * (value / slope)
     x = torch.full((count, 1), 0.9, dtype=torch.float64).requires_grad_()
-    y = mvm(x, weight, periphery, input_range=range_, generator=torch.Generator().manual_seed(2))
+    y = mvm(x, weight, periphery, input_range=range_, noise=stream("cpu", 2))
     (gradient,) = torch.autograd.grad(y.sum(), x)
 
     centre, factor = 0.9 * value, float(weight)

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from aimc_deploy.config.hardware import HermesDevice, IdealDevice, PCMDevice
 from aimc_deploy.physics.device import device_model
+from aimc_deploy.physics.random import stream
 from aimc_deploy.tile.tile import ProgrammedTile, Tile
 
 YEAR = 31_536_000.0
@@ -39,7 +40,7 @@ def programmed(
 ) -> ProgrammedTile:
     model = device_model(device)
     tile = Tile.map(weight, "column", model.g_max)
-    return tile.program(model, torch.Generator().manual_seed(seed))
+    return tile.program(model, stream("cpu", seed))
 
 
 @pytest.mark.parametrize(("scale", "expected"), [("column", [0.4, 0.2]), ("tile", [0.4, 0.4])])
@@ -80,11 +81,11 @@ def test_programming_and_drifting_change_no_earlier_state(weight: Tensor) -> Non
     model = device_model(PCMDevice())
     tile = Tile.map(weight, "column", model.g_max)
     targets = [tensor.clone() for tensor in (tile.g_plus, tile.g_minus, tile.w_scale)]
-    chip = tile.program(model, torch.Generator().manual_seed(0))
+    chip = tile.program(model, stream("cpu", 0))
     fields = ("g_plus", "g_minus", "nu_plus", "nu_minus")
     held = [getattr(chip, name).clone() for name in fields]
     for per_mvm in (False, True):
-        chip.drift(YEAR, "global", torch.Generator().manual_seed(1), read_per_mvm=per_mvm)
+        chip.drift(YEAR, "global", stream("cpu", 1), read_per_mvm=per_mvm)
     for before, after in zip(targets, (tile.g_plus, tile.g_minus, tile.w_scale), strict=True):
         assert torch.equal(before, after)
     for before, name in zip(held, fields, strict=True):
@@ -119,7 +120,7 @@ def test_the_pair_holds_the_normalised_weight_on_average() -> None:
 
 def test_a_quiet_tile_at_zero_seconds_is_as_programmed(weight: Tensor) -> None:
     chip = programmed(weight, PCMDevice(read_noise_scale=0.0))
-    drifted = chip.drift(0.0, "global", torch.Generator())
+    drifted = chip.drift(0.0, "global", stream("cpu"))
     assert torch.equal(drifted.weight, chip.weight())
     assert bool((drifted.compensation == 1).all())
     assert drifted.read_variance is None
@@ -130,7 +131,7 @@ def test_a_quiet_tile_at_zero_seconds_is_as_programmed(weight: Tensor) -> None:
 def test_uniform_drift_is_undone_exactly(weight: Tensor, compensation: str, t_s: float) -> None:
     model = UniformDrift(nu=0.06)
     tile = Tile.map(weight, "column", model.g_max)
-    drifted = tile.program(model, torch.Generator()).drift(t_s, compensation, torch.Generator())
+    drifted = tile.program(model, stream("cpu")).drift(t_s, compensation, stream("cpu"))
     left = ((t_s + 20.0) / 20.0) ** -0.06
     target = weight / tile.w_scale.unsqueeze(1)
     assert torch.allclose(drifted.weight, left * target, rtol=1e-5, atol=0)
@@ -140,20 +141,20 @@ def test_uniform_drift_is_undone_exactly(weight: Tensor, compensation: str, t_s:
 def test_drift_is_counted_from_the_end_of_programming(weight: Tensor) -> None:
     for model in (UniformDrift(0.06, t_0_s=20.0), UniformDrift(0.06, t_0_s=300.0)):
         tile = Tile.map(weight, "tile", model.g_max)
-        chip = tile.program(model, torch.Generator())
-        ratio = chip.drift(280.0, "none", torch.Generator()).weight.norm() / chip.weight().norm()
+        chip = tile.program(model, stream("cpu"))
+        ratio = chip.drift(280.0, "none", stream("cpu")).weight.norm() / chip.weight().norm()
         assert float(ratio) == pytest.approx(((280.0 + model.t_0_s) / model.t_0_s) ** -0.06, rel=1e-5)
 
 
 def test_the_reference_of_the_compensation_is_the_programmed_state(weight: Tensor) -> None:
     chip = programmed(weight, PCMDevice())
-    drifted = chip.drift(YEAR, "global", torch.Generator().manual_seed(4))
+    drifted = chip.drift(YEAR, "global", stream("cpu", 4))
     expected = float(chip.weight().abs().mean() / drifted.weight.abs().mean())
     assert drifted.compensation.tolist() == pytest.approx([expected] * 24, rel=1e-5)
-    columns = chip.drift(YEAR, "per_column", torch.Generator().manual_seed(4))
+    columns = chip.drift(YEAR, "per_column", stream("cpu", 4))
     each = chip.weight().abs().mean(dim=1) / drifted.weight.abs().mean(dim=1)
     assert torch.allclose(columns.compensation, each, rtol=1e-5)
-    assert bool((chip.drift(YEAR, "none", torch.Generator()).compensation == 1).all())
+    assert bool((chip.drift(YEAR, "none", stream("cpu")).compensation == 1).all())
 
 
 def test_the_read_variance_is_the_variance_of_single_readings() -> None:
@@ -163,10 +164,10 @@ def test_the_read_variance_is_the_variance_of_single_readings() -> None:
     g_plus, g_minus = torch.tensor([[20.0, 10.0]]), torch.tensor([[5.0, 15.0]])
     nu = torch.full((1, 2), 0.05)
     chip = ProgrammedTile(g_plus, g_minus, nu, nu, model)
-    generator = torch.Generator().manual_seed(0)
+    noise = stream("cpu", 0)
     many = ProgrammedTile(*(value.expand(readings, 2) for value in (g_plus, g_minus, nu, nu)), model)
-    seen = many.drift(YEAR, "none", generator).weight.double()
-    quiet = chip.drift(YEAR, "none", generator, read_per_mvm=True)
+    seen = many.drift(YEAR, "none", noise).weight.double()
+    quiet = chip.drift(YEAR, "none", noise, read_per_mvm=True)
     assert quiet.read_variance is not None
     variance = quiet.read_variance[0].double()
     assert bool(((seen.var(dim=0) - variance).abs() < 4 * variance * math.sqrt(2 / readings)).all())
@@ -175,10 +176,9 @@ def test_the_read_variance_is_the_variance_of_single_readings() -> None:
 
 def test_reading_per_product_draws_nothing_while_drifting(weight: Tensor) -> None:
     chip = programmed(weight, PCMDevice())
-    generator = torch.Generator().manual_seed(0)
-    before = generator.get_state()
-    first = chip.drift(YEAR, "global", generator, read_per_mvm=True)
-    assert torch.equal(generator.get_state(), before)
+    noise = stream("cpu", 0)
+    first = chip.drift(YEAR, "global", noise, read_per_mvm=True)
+    assert noise.next_key() == stream("cpu", 0).next_key()
     model = chip.model
     left = [
         g * (nu * -math.log((YEAR + model.t_0_s) / model.t_0_s)).exp()
