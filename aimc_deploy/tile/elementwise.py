@@ -1,6 +1,14 @@
-"""DAC and ADC in torch's own operations: any device, any floating-point type."""
+"""DAC and ADC in torch's own operations: any device, any floating-point type.
+
+On a GPU what is done to each value is compiled into one pass where torch can compile.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+from importlib.util import find_spec
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float
@@ -17,12 +25,8 @@ def convert(x: Float[Tensor, "batch rows"], periphery: Periphery, input_range: f
     Args:
         input_range: full scale in units of ``x``; None takes each row's own largest absolute value.
     """
-    if input_range is None:
-        smallest = max(SMALLEST_RANGE, torch.finfo(x.dtype).tiny)  # half precision rounds 1e-30 to zero
-        full_scale = x.abs().amax(dim=-1).clamp_(min=smallest)
-    else:
-        full_scale = x.new_full(x.shape[:1], input_range)
-    return Converted(quantise_(x / full_scale.unsqueeze(1), periphery.dac_bits, 1.0), full_scale, 1.0)
+    values, full_scale = _fused(_convert, x.device.type)(x, periphery.dac_bits, input_range)
+    return Converted(values, full_scale, 1.0)
 
 
 def read(
@@ -47,13 +51,34 @@ def read(
         mark: tell where the ADC was out of its range.
 
     Returns:
-        True where it was, or None where it never was.
+        True where it was; None if that was not asked for, or if it is known that it never was.
     """
     if noise is not None:
         noise.add_to_(y, periphery.output_noise, gain)
     elif gain != 1:
         y.mul_(gain)
     saturated = y.abs() > periphery.output_range if mark else None
-    quantise_(y, periphery.adc_bits, periphery.output_range)
-    y.mul_(full_scale.unsqueeze(1)).mul_(out_scale).add_(onto)
-    return saturated if saturated is not None and bool(saturated.any()) else None
+    finish = _fused(_finish_, y.device.type)
+    finish(y, periphery.adc_bits, periphery.output_range, full_scale, out_scale, onto)
+    return saturated
+
+
+def _convert(x: Tensor, bits: int | None, input_range: float | None) -> tuple[Tensor, Tensor]:
+    if input_range is None:
+        smallest = max(SMALLEST_RANGE, torch.finfo(x.dtype).tiny)  # half precision rounds 1e-30 to zero
+        full_scale = x.abs().amax(dim=-1).clamp_(min=smallest)
+    else:
+        full_scale = x.new_full(x.shape[:1], input_range)
+    return quantise_(x / full_scale.unsqueeze(1), bits, 1.0), full_scale
+
+
+def _finish_(
+    y: Tensor, bits: int | None, output_range: float, full_scale: Tensor, out_scale: Tensor, onto: Tensor
+) -> None:
+    quantise_(y, bits, output_range).mul_(full_scale.unsqueeze(1)).mul_(out_scale).add_(onto)
+
+
+@lru_cache
+def _fused(function: Callable[..., Any], device: str) -> Callable[..., Any]:
+    """One compiled pass on a GPU that torch has a compiler for; elsewhere the operations one by one."""
+    return torch.compile(function, dynamic=True) if device == "cuda" and find_spec("triton") else function

@@ -149,3 +149,33 @@ def test_what_a_product_is_added_to_gets_its_gradient() -> None:
         y = mvm(x, weight, Periphery(8, 8, 0.1, 0.04), onto=onto, noise=stream("cpu"))
         (gradient,) = torch.autograd.grad((y * out).sum(), onto)
         assert torch.allclose(gradient, out if onto.dim() == 2 else out.sum(dim=0)), "saturated or not"
+
+
+def test_elementwise_operations_can_be_compiled_whole() -> None:
+    """What a GPU gets as one pass: a break in the graph would be an error here."""
+    x, onto, scale = normal(6, 8, seed=0), normal(6, 8, seed=1), normal(8, seed=2)
+    compiled = torch.compile(elementwise._convert, backend="eager", fullgraph=True, dynamic=True)
+    for input_range in (None, 2.0):
+        for found, expected in zip(
+            compiled(x, 8, input_range), elementwise._convert(x, 8, input_range), strict=True
+        ):
+            assert torch.equal(found, expected)
+    outputs = [x.clone(), x.clone()]
+    for finish, y in zip(
+        (torch.compile(elementwise._finish_, backend="eager", fullgraph=True), elementwise._finish_),
+        outputs,
+        strict=True,
+    ):
+        finish(y, 8, 2.0, x[:, 0].abs(), scale, onto)
+    assert torch.equal(*outputs)
+
+
+def test_a_device_without_kernels_takes_the_same_calls() -> None:
+    """The meta device stands for a GPU: shapes and types, without values."""
+    x, weight = torch.empty(2, 3, 8, device="meta"), torch.empty(5, 8, device="meta")
+    for needs in (False, True):
+        y = mvm(x.requires_grad_(needs), weight, Periphery(8, 8, 10.0, 0.04), noise=stream("meta"))
+        assert (y.device.type, y.shape, y.dtype) == ("meta", (2, 3, 5), torch.float32)
+    y.sum().backward()
+    assert x.grad is not None
+    assert x.grad.shape == x.shape
