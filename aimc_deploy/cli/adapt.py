@@ -34,6 +34,9 @@ def command(
     ] = None,
     epochs: Annotated[float | None, typer.Option(help="Passes over the data.")] = None,
     data_dir: options.DataDir = None,
+    start_from: Annotated[
+        str | None, typer.Option(help="Adapter of the same task to go on from; a fresh one if left out.")
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue an interrupted run.")] = False,
     overwrite: options.Overwrite = False,
     hardware: options.Hardware = None,
@@ -52,6 +55,7 @@ def command(
         aimc-deploy adapt
         aimc-deploy adapt --task sst2 --data-dir glue/SST-2 --train-samples 20000
         aimc-deploy adapt --task sst2 --no-hardware
+        aimc-deploy adapt --task sst2 --start-from sst2-digital
         aimc-deploy adapt --task sst2 --method full --out retrained
     """
     run = options.resolve(
@@ -66,6 +70,7 @@ def command(
             "adapt.hardware_aware": False if no_hardware else None,
             "adapt.train_samples": train_samples,
             "adapt.epochs": epochs,
+            "adapt.start_from": start_from,
             "hardware": hardware,
             "seed": seed,
             "device": device,

@@ -43,13 +43,25 @@ class Adapt(Model):
     ] = True
     name: Annotated[Name | None, Field(description="adapter name; the task's name if null")] = None
     lora: Lora = Lora()
+    start_from: Annotated[
+        Name | None, Field(description="adapter of the same task to go on from; null: a fresh one")
+    ] = None
+    noise: Annotated[
+        Literal["chips", "weights"],
+        Field(
+            description="what training meets: another chip in each step, or Gaussian noise on the weights, "
+            "as published (and always for full)"
+        ),
+    ] = "chips"
+    drift: Annotated[Time, Field(description="largest age of these chips, with noise: chips")] = "10y"
     weight_noise: Annotated[
-        float, Field(ge=0, le=1, description="standard deviation as a share of the tile's largest weight")
+        float,
+        Field(
+            ge=0,
+            le=1,
+            description="standard deviation as a share of the tile's largest weight, with noise: weights",
+        ),
     ] = 0.067
-    drift: Annotated[
-        Time | None,
-        Field(description="largest age of the chip simulated in training; null: none, as published"),
-    ] = "10y"
     epochs: Annotated[float | None, Field(gt=0, le=1000, description="null: the task's own")] = None
     batch_size: Annotated[int, Field(ge=1, le=4096)] = 32
     learning_rate: Annotated[

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import math
-
-import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from aimc_deploy.config.hardware import Hardware
 from aimc_deploy.physics.conductance import clip_weights, weight_scale
 from aimc_deploy.physics.device import device_model
-from aimc_deploy.physics.random import Stream, stream
+from aimc_deploy.physics.random import Stream, derive_seed, stream
 from aimc_deploy.tile.grid import Grid, ProgrammedGrid, Segment
 from aimc_deploy.tile.mvm import mvm
 from aimc_deploy.tile.periphery import Periphery
@@ -24,9 +21,10 @@ class AnalogLinear(nn.Linear):
     ever writes to it. The forward pass is one of
 
     - digital: the plain product with the meta-weights (before :meth:`program`, the default);
-    - simulated: converters and output noise around the meta-weights, with fresh weight noise and another
-      age each pass (:meth:`simulate`, for training);
-    - a chip: one programmed instance at one time (:meth:`program`, then :meth:`drift`).
+    - a chip: one programmed instance at one time (:meth:`program`, then :meth:`drift`; or
+      :meth:`sample_chip`, for training);
+    - simulated: converters and output noise around the meta-weights, with fresh weight noise in each pass
+      (:meth:`simulate`, for training as published).
 
     Attributes:
         name: name of the layer in the model; seeds its noise.
@@ -67,25 +65,31 @@ class AnalogLinear(nn.Linear):
         self._segments: list[Segment] | None = None
         self._noise: Stream | None = None
         self._weight_noise: float | None = None
-        self._log_decay = 0.0
 
-    def simulate(self, weight_noise: float, drift_to_s: float = 0.0) -> None:
-        """Compute as in hardware-aware training.
+    def simulate(self, weight_noise: float) -> None:
+        """Compute as in the published hardware-aware training.
 
         Args:
-            weight_noise: standard deviation as a share of the tile's largest weight.
-            drift_to_s: largest age in s. Each pass in training mode draws one, uniform in the logarithm from
-                the start of drift, and the weights shrink by their mean decay until then. Where drift is
-                compensated the loss is made good behind the ADC, so that converters and output noise weigh
-                more the older a chip is; else it stays.
+            weight_noise: standard deviation as a share of the tile's largest weight, drawn anew in each
+                pass in training mode.
         """
         self.digital()
         self._weight_noise = weight_noise
+
+    def sample_chip(self, oldest_s: float, *names: str | int) -> None:
+        """Become part of a chip of no further use: programmed for ``names``, at an age of the layer's own.
+
+        The age is uniform in the logarithm from the start of drift up to ``oldest_s``. Nothing is kept that
+        only another time would need.
+        """
+        self.digital()
         model = device_model(self.hardware.device)
-        rel = torch.cat([(tile.g_plus + tile.g_minus).flatten() for tile in self.grid.tiles]) / model.g_max
-        exponents = model.drift_exponent(rel, torch.zeros_like(rel))
-        exponent = float((rel * exponents).sum() / rel.sum().clamp(min=torch.finfo(rel.dtype).tiny))
-        self._log_decay = exponent * math.log((drift_to_s + model.t_0_s) / model.t_0_s)
+        names = (*names, self.name)
+        share = derive_seed(*names, "age") / 2**63
+        age_s = model.t_0_s * ((oldest_s / model.t_0_s + 1) ** share - 1)
+        programmed = self.grid.to(self.weight.device).program(model, *names)
+        self._segments = programmed.drift(age_s, self.hardware)
+        self._noise = stream(self.weight.device, *names, "output")
 
     def program(self, seed: int, chip: int) -> None:
         """Write the targets into the devices of chip number ``chip``; nothing of an earlier chip stays.
@@ -137,18 +141,12 @@ class AnalogLinear(nn.Linear):
         return total
 
     def _simulated(self, weight_noise: float, noise: Stream) -> list[Segment]:
-        """The weights with fresh weight noise and drift."""
-        decay = made_good = 1.0
-        if self._log_decay > 0 and self.training:
-            decay = math.exp(-self._log_decay * float(torch.rand(())))
-            made_good = 1.0 if self.hardware.drift_compensation == "none" else 1 / decay
+        """The weights with fresh weight noise."""
         segments = []
         for index, rows in enumerate(self.grid.layout.row_slices):
             weight, scale = self._normalised(index, rows)
             if weight_noise > 0 and self.training:
                 weight = weight + noise.normal_like(weight).mul_(weight_noise)
-            if decay != 1:
-                weight, scale = weight * decay, scale * made_good
             segments.append(Segment(weight, scale))
         return segments
 

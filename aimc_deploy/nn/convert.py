@@ -54,6 +54,13 @@ def drift(model: nn.Module, t_inference_s: float) -> None:
             layer.drift(t_inference_s)
 
 
+def sample_chip(model: nn.Module, oldest_s: float, *names: str | int) -> None:
+    """Make ``model`` a chip of no further use, each layer at an age of its own up to ``oldest_s``."""
+    with torch.no_grad():
+        for layer in analog_layers(model).values():
+            layer.sample_chip(oldest_s, *names)
+
+
 def base_sha256(model: nn.Module) -> str:
     """SHA-256 of everything the tiles were asked to hold: conductances and scales, in layer order."""
     digest = hashlib.sha256()

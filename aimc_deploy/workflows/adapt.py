@@ -14,7 +14,7 @@ import torch
 from peft import PeftModel
 from torch import nn
 from transformers import DataCollatorWithPadding, set_seed
-from transformers.trainer_callback import PrinterCallback
+from transformers.trainer_callback import PrinterCallback, TrainerCallback
 
 from aimc_deploy.artifact.bundle import Bundle
 from aimc_deploy.artifact.contents import check_free
@@ -30,10 +30,13 @@ from aimc_deploy.tasks.metrics import compute
 from aimc_deploy.tasks.registry import Task, get_task
 from aimc_deploy.workflows import base
 from aimc_deploy.workflows.adapters import (
+    WEIGHTS,
     AdapterRecord,
     add_lora,
+    check_start,
     device_of,
     fit_head,
+    go_on_from,
     lora_switched_off,
     read_record,
     trainable_parameters,
@@ -44,6 +47,7 @@ from aimc_deploy.workflows.map import create_bundle, map_again
 from aimc_deploy.workflows.predict import batch_count, predict
 from aimc_deploy.workflows.progress import Progress, Silent
 from aimc_deploy.workflows.trainer import (
+    AnotherChip,
     GuardedTrainer,
     Reporter,
     complete_checkpoints,
@@ -101,6 +105,8 @@ def run(
     adapt, task = config.adapt, get_task(config.task)
     bundle = Bundle.open(Path(config.bundle))
     name = adapter_name(config)
+    if adapt.start_from is not None:
+        check_start(bundle, adapt.start_from, task.name)
     out = (out or full_bundle(config)) if adapt.method == "full" else bundle.path
     data = load_data(task, None if config.data_dir is None else Path(config.data_dir))
     train = (
@@ -120,6 +126,8 @@ def run(
     before = base_sha256(model)
     if adapt.method == "lora":
         model = add_lora(model, adapt.lora)
+        if adapt.start_from is not None:
+            go_on_from(model, bundle, adapt.start_from)
     else:
         model.requires_grad_(True)
     model.to(device)
@@ -199,6 +207,8 @@ def _run_digest(config: Run, bundle: Bundle, data_sha256: str) -> str:
         bundle.manifest.files["model.safetensors"].sha256,
         data_sha256,
     ]
+    if config.adapt.start_from is not None:
+        content.append(bundle.manifest.files[f"adapters/{config.adapt.start_from}/{WEIGHTS}"].sha256)
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
@@ -221,11 +231,14 @@ def _train(
     resume = checkpoints if resume is None else resume
     if not resume:
         shutil.rmtree(work, ignore_errors=True)
+    callbacks: list[TrainerCallback] = [Reporter(progress, f"training {adapter_name(config)}")]
     for layer in analog_layers(model).values():
-        if adapt.hardware_aware:
-            layer.simulate(adapt.weight_noise, 0.0 if adapt.drift is None else seconds(adapt.drift))
-        else:
-            layer.digital()
+        layer.digital()
+    if adapt.hardware_aware and adapt.noise == "chips" and adapt.method == "lora":
+        callbacks.append(AnotherChip(seconds(adapt.drift), config.seed))
+    elif adapt.hardware_aware:
+        for layer in analog_layers(model).values():
+            layer.simulate(adapt.weight_noise)
     arguments = training_arguments(
         adapt, work, epochs=adapt.epochs or task.epochs, seed=config.seed, device=device
     )
@@ -234,7 +247,7 @@ def _train(
         args=arguments,
         train_dataset=features,
         data_collator=DataCollatorWithPadding(tokenizer),
-        callbacks=[Reporter(progress, f"training {adapter_name(config)}")],
+        callbacks=callbacks,
     )
     # The Trainer would print its log lines; what a person sees comes from the reporter.
     trainer.remove_callback(PrinterCallback)

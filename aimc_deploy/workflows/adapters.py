@@ -14,7 +14,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from peft import LoraConfig, PeftModel, TaskType, get_peft_model
+from peft import (
+    LoraConfig,
+    PeftModel,
+    TaskType,
+    get_peft_model,
+    get_peft_model_state_dict,
+    set_peft_model_state_dict,
+)
 from pydantic import BaseModel, ConfigDict, ValidationError
 from torch import Tensor, nn
 from transformers import PreTrainedModel
@@ -27,6 +34,9 @@ from aimc_deploy.errors import ArtifactError, ConfigError
 from aimc_deploy.models.select import head_modules
 from aimc_deploy.models.silence import silence
 from aimc_deploy.nn.convert import analog_layers
+
+WEIGHTS = "adapter_model.safetensors"
+"""PEFT's own name for the parameters of an adapter."""
 
 
 class AdapterRecord(BaseModel):
@@ -96,6 +106,39 @@ def add_lora(model: PreTrainedModel, lora: Lora) -> PeftModel:
         peft_model = get_peft_model(model, config)
     assert isinstance(peft_model, PeftModel)
     return peft_model
+
+
+def check_start(bundle: Bundle, name: str, task: str) -> None:
+    """Refuse an adapter that one for ``task`` cannot go on from.
+
+    Raises:
+        ArtifactError: there is none of that name, it is for another task, or it is no LoRA adapter.
+    """
+    record = read_record(bundle, name)
+    if record.task != task or record.method != "lora":
+        raise ArtifactError(
+            f"adapter '{name}' is for task '{record.task}' by method '{record.method}': an adapter for "
+            f"'{task}' can only go on from a LoRA adapter of the same task (adapt.start_from)"
+        )
+
+
+def go_on_from(model: PeftModel, bundle: Bundle, name: str) -> None:
+    """Give ``model`` the parameters of an adapter of the bundle, head included.
+
+    Raises:
+        ArtifactError: the adapter has another rank or is for other layers.
+    """
+    tensors = bundle.read_tensors(f"adapters/{name}/{WEIGHTS}")
+    try:
+        loaded = set_peft_model_state_dict(model, tensors)
+    except RuntimeError:  # other shapes
+        loaded = None
+    own = get_peft_model_state_dict(model, save_embedding_layers=False)
+    if loaded is None or loaded.unexpected_keys or own.keys() != tensors.keys():
+        raise ArtifactError(
+            f"adapter '{name}' has another rank or other layers than adapt.lora asks for: one that goes on "
+            "from it (adapt.start_from) needs the same"
+        )
 
 
 def write_adapter(folder: Path, model: nn.Module, record: AdapterRecord, bundle: Bundle) -> None:
@@ -168,8 +211,8 @@ def attach(bundle: Bundle, model: PreTrainedModel, name: str) -> nn.Module:
         adapted: nn.Module = model
     else:
         # Only safetensors is ever opened: without it PEFT would fall back to a pickle.
-        if f"{folder}/adapter_model.safetensors" not in bundle.manifest.files:
-            raise ArtifactError(f"{bundle.path}/{folder} has no adapter_model.safetensors; adapt again")
+        if f"{folder}/{WEIGHTS}" not in bundle.manifest.files:
+            raise ArtifactError(f"{bundle.path}/{folder} has no {WEIGHTS}; adapt again")
         # PEFT draws initial values before it reads the trained ones: nobody's generator may notice.
         with silence(), torch.random.fork_rng(devices=[]):
             adapted = PeftModel.from_pretrained(model, str(bundle.path / folder), is_trainable=False)

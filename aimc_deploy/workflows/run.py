@@ -48,6 +48,7 @@ def run(config: Run, *, progress: Progress | None = None) -> Iterator[Step]:
         result = adapt.run(variant, resume=None, existing="keep", progress=progress)
         trained.append((variant, result))
         yield Step(f"adapt {result.name}", result.kept, result)
+    trained.sort(key=lambda pair: pair[0] is not config)  # the recipe's own heads every table
     for bundle in dict.fromkeys(str(result.bundle.path) for _, result in trained):
         there = [(variant, result.name) for variant, result in trained if str(result.bundle.path) == bundle]
         names = config.evaluate.adapters or tuple(name for _, name in there)
@@ -62,14 +63,18 @@ def run(config: Run, *, progress: Progress | None = None) -> Iterator[Step]:
 
 
 def variants(config: Run) -> list[Run]:
-    """The adapter of a recipe, then its baselines."""
+    """The adapter of a recipe and its baselines, in the order of training.
+
+    The digital one comes first: the adapter may go on from it.
+    """
     # A learning rate for LoRA is far too high for all the weights.
     changes = {"digital": {"hardware_aware": False}, "full": {"method": "full", "learning_rate": None}}
     found = [config]
     for baseline in config.baselines:
         name = None if config.adapt.name is None else f"{config.adapt.name}-{baseline}"
-        update = {**changes[baseline], "name": name}
-        found.append(config.model_copy(update={"adapt": config.adapt.model_copy(update=update)}))
+        update = {**changes[baseline], "name": name, "start_from": None}
+        variant = config.model_copy(update={"adapt": config.adapt.model_copy(update=update)})
+        found.insert(0 if baseline == "digital" else len(found), variant)
     return found
 
 

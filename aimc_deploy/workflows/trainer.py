@@ -18,6 +18,7 @@ from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from aimc_deploy.config.run import Adapt
 from aimc_deploy.errors import ArtifactError, TrainingError
+from aimc_deploy.nn.convert import sample_chip
 from aimc_deploy.physics.random import derive_seed
 from aimc_deploy.workflows.progress import Progress
 
@@ -116,6 +117,22 @@ class GuardedTrainer(Trainer):
                 "adapt.weight_noise; the last good checkpoint continues with --resume"
             )
         return loss
+
+
+class AnotherChip(TrainerCallback):
+    """Trains every step on another chip, so that an adapter learns what chips have in common.
+
+    Which chip it is depends on the seed and the step alone, and none of them is one that is evaluated.
+    """
+
+    def __init__(self, oldest_s: float, seed: int) -> None:
+        self.oldest_s = oldest_s
+        self.seed = seed
+
+    def on_step_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        sample_chip(kwargs["model"], self.oldest_s, self.seed, "training", state.global_step)
 
 
 class Reporter(TrainerCallback):
