@@ -26,7 +26,7 @@ def table(arguments: argparse.Namespace) -> None:
     for threads in arguments.threads:
         torch.set_num_threads(threads)
         figures += lines.forward(plain, analog, inputs, repeats)
-        figures.append(lines.training(plain, analog, inputs, repeats))
+        figures += lines.training(plain, analog, inputs, repeats)
         figures += lines.chip(plain, analog, repeats)
     if arguments.commands:
         with tempfile.TemporaryDirectory() as folder:

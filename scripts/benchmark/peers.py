@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from aimc_deploy.config.hardware import Hardware, IdealDevice
+from aimc_deploy.config.hardware import ADC, Hardware, IdealDevice, Mapping, NoClip
 from aimc_deploy.nn.convert import analog_layers, drift, program
 from aimc_deploy.workflows.map import map_model
 from benchmark.models import SEED, analog_names
@@ -95,8 +95,13 @@ def _error(convert: Convert) -> float:
 
 
 def _ours(model: nn.Module, names: list[str]) -> nn.Module:
-    """A perfect device, so that the weights are those of the others."""
-    map_model(model, names, Hardware(device=IdealDevice(kind="ideal")))
+    """A perfect device and no clipping, so that the weights are those of the others."""
+    hardware = Hardware(
+        device=IdealDevice(kind="ideal"),
+        mapping=Mapping(clip=NoClip()),
+        adc=ADC(bits=BITS, output_range=OUTPUT_RANGE),
+    )
+    map_model(model, names, hardware)
     program(model, SEED, 0)
     drift(model, 0.0)
     return model

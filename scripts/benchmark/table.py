@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 from aimc_deploy.config.hardware import Hardware, StaticRange
 from aimc_deploy.config.times import seconds
 from aimc_deploy.nn.calibrate import calibrate
-from aimc_deploy.nn.convert import analog_layers, drift, program
+from aimc_deploy.nn.convert import analog_layers, drift, program, sample_chip
 from benchmark.models import SEED, analog_names, lora
 from benchmark.timing import Figure, compare, processor_time
 
@@ -42,19 +43,25 @@ def forward(plain: nn.Module, analog: nn.Module, inputs: dict[str, Tensor], repe
     return figures
 
 
-def training(plain: nn.Module, analog: nn.Module, inputs: dict[str, Tensor], repeats: int) -> Figure:
-    """Forward, backward and optimiser of LoRA, with everything that hardware-aware training simulates."""
-    steps = [_step(model, plain, inputs) for model in (plain, analog)]
-    return compare("LoRA training step", *steps, repeats, must=1.5, goal=1.25)
+def training(plain: nn.Module, analog: nn.Module, inputs: dict[str, Tensor], repeats: int) -> list[Figure]:
+    """Forward, backward and optimiser of LoRA: with weight noise, and with another chip in each step."""
+    figures = []
+    for name, chips in (("weight noise", False), ("another chip in each step", True)):
+        steps = [_step(model, plain, inputs, chips) for model in (plain, analog)]
+        figures.append(compare(f"LoRA training step, {name}", *steps, repeats, must=1.5, goal=1.25))
+    return figures
 
 
-def _step(model: Any, plain: nn.Module, inputs: dict[str, Tensor]) -> Callable[[], None]:
+def _step(model: Any, plain: nn.Module, inputs: dict[str, Tensor], chips: bool) -> Callable[[], None]:
     peft: Any = get_peft_model(copy.deepcopy(model), lora(plain)).train()
     for layer in analog_layers(peft).values():
-        layer.simulate(0.067, seconds("10y"))
+        layer.simulate(0.067)
+    numbers = itertools.count()
     optimizer = torch.optim.AdamW([part for part in peft.parameters() if part.requires_grad], 1e-4)
 
     def step() -> None:
+        if chips:
+            sample_chip(peft, seconds("10y"), SEED, "training", next(numbers))
         peft(**inputs).loss.backward()
         optimizer.step()
         optimizer.zero_grad()

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import Shell, write_recipe
+from shell import Shell, write_recipe
 from tiny_deployment import files_of
 
 from aimc_deploy.artifact.bundle import Bundle

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import Shell
+from shell import Shell
 from tiny_deployment import files_of
 
 from aimc_deploy.artifact.bundle import Bundle

@@ -17,7 +17,6 @@ from aimc_deploy.config.hardware import (
     LayerGaussianClip,
     Mapping,
     NoClip,
-    PCMDevice,
     TileSize,
 )
 from aimc_deploy.nn.analog_linear import AnalogLinear
@@ -175,80 +174,3 @@ def test_weights_under_training_are_clipped_and_scaled_as_the_mapping_will(
 def test_a_clip_changes_what_the_layer_is_asked_to_hold(hardware: Build, linear: nn.Linear) -> None:
     layer = map_layer(linear, "clipped", hardware(mapping=Mapping(clip=FixedClip(value=0.1))))
     assert torch.allclose(layer.weight, linear.weight.clamp(-0.1, 0.1), rtol=1e-6, atol=0)
-
-
-TEN_YEARS_S = 3.1536e8
-
-
-@torch.no_grad()
-def decays(layer: AnalogLinear, x: Tensor, passes: int) -> Tensor:
-    """What is left of the output in each pass; all of it must have shrunk alike."""
-    plain = nn.functional.linear(x, layer.weight).flatten()
-    left = torch.stack([(layer(x) - layer.bias).flatten() for _ in range(passes)])
-    shares = left @ plain / plain.square().sum()
-    assert torch.allclose(left, shares.unsqueeze(1) * plain, rtol=1e-3, atol=1e-4)
-    return shares
-
-
-def test_drift_in_training_is_uniform_in_the_logarithm_of_time_up_to_the_age_asked_for(
-    mapped: MapTo, hardware: Build, x: Tensor
-) -> None:
-    device = PCMDevice(programming_noise_scale=0, read_noise_scale=0)
-    layer = mapped(hardware(device=device, drift_compensation="none"))
-    layer.simulate(0.0, TEN_YEARS_S)
-    passes = 2000
-    shares = decays(layer, x, passes).log() / -math.log((TEN_YEARS_S + 20) / 20)
-    exponent = float(shares.max())
-    assert 0.049 <= exponent <= 0.1  # the bounds of the mean exponent
-    uniform = shares / exponent
-    standard_error = math.sqrt(1 / 12 / passes)
-    assert abs(float(uniform.mean()) - 0.5) < 4 * standard_error
-    assert float(uniform.min()) < 0.01
-
-
-def test_the_largest_drift_in_training_is_the_mean_loss_of_a_chip_of_that_age(
-    mapped: MapTo, hardware: Build, x: Tensor
-) -> None:
-    device = PCMDevice(programming_noise_scale=0, read_noise_scale=0)
-    layer = mapped(hardware(device=device, drift_compensation="none"))
-    layer.simulate(0.0, TEN_YEARS_S)
-    simulated = float(decays(layer, x, 500).min())
-    chips = []
-    for chip in range(20):
-        layer.program(3, chip)
-        layer.drift(TEN_YEARS_S)
-        segments = layer._segments
-        assert segments is not None
-        now = sum(float((part.weight * part.out_scale.unsqueeze(1)).abs().sum()) for part in segments)
-        chips.append(now / float(layer.weight.abs().sum()))
-    spread = torch.tensor(chips)
-    standard_error = float(spread.std()) / math.sqrt(len(chips))
-    # The mean of a power is not the power of the mean exponent: 3 % for the spread of these exponents.
-    assert abs(simulated / float(spread.mean()) - 1) < 0.03 + 4 * standard_error
-
-
-def test_compensated_drift_changes_only_what_noise_and_converters_weigh(
-    mapped: MapTo, hardware: Build, linear: nn.Linear, x: Tensor
-) -> None:
-    layer = mapped(hardware(device=PCMDevice(), drift_compensation="global"))
-    layer.simulate(0.0, TEN_YEARS_S)
-    assert torch.allclose(layer(x), linear(x), rtol=1e-4, atol=1e-5)
-    layer = mapped(hardware(device=PCMDevice(), drift_compensation="global", output_noise=0.04))
-    errors = {}
-    for age in (0.0, TEN_YEARS_S):
-        layer.simulate(0.0, age)
-        errors[age] = float(torch.stack([layer(x) - linear(x) for _ in range(300)]).detach().std())
-    assert (
-        1.2 < errors[TEN_YEARS_S] / errors[0.0] < 2.5
-    )  # root of the mean of decay^-2, which is below 0.4^-2
-
-
-def test_drift_is_left_out_of_evaluation_and_of_ideal_devices(
-    mapped: MapTo, hardware: Build, linear: nn.Linear, x: Tensor
-) -> None:
-    layer = mapped(hardware(device=PCMDevice(), drift_compensation="none"))
-    layer.simulate(0.0, TEN_YEARS_S)
-    assert torch.allclose(layer.eval()(x), linear(x), rtol=1e-4, atol=1e-5)
-    layer = mapped(hardware(drift_compensation="none"))
-    layer.simulate(0.0, TEN_YEARS_S)
-    assert torch.allclose(layer(x), linear(x), rtol=1e-4, atol=1e-5)

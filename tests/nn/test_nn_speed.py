@@ -81,7 +81,7 @@ def test_a_training_step_takes_less_than_twice_the_plain_one() -> None:
     plain = nn.Sequential(*[nn.Linear(512, 512) for _ in range(4)]).requires_grad_(False)
     analog = nn.Sequential(*[map_layer(layer, str(index), Hardware()) for index, layer in enumerate(plain)])
     for layer in analog_layers(analog).values():
-        layer.train().simulate(0.067, 1e8)
+        layer.train().simulate(0.067)
     x = torch.randn(1024, 512, requires_grad=True)
 
     def step(model: nn.Module) -> Tensor:

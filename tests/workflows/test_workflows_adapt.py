@@ -15,7 +15,7 @@ from tiny_deployment import files_of, write_task
 
 from aimc_deploy.artifact.bundle import Bundle
 from aimc_deploy.config.load import load_preset
-from aimc_deploy.config.run import Run
+from aimc_deploy.config.run import Lora, Run
 from aimc_deploy.errors import ArtifactError, DataError, TrainingError
 from aimc_deploy.nn.analog_linear import AnalogLinear
 from aimc_deploy.tasks.data import load_data, sample
@@ -96,7 +96,9 @@ def test_one_seed_gives_the_same_bytes_and_another_does_not(
 
 def test_hardware_in_training_changes_the_adapter(mapped: Path, configure: Configure) -> None:
     adapt.run(configure(mapped))
-    adapt.run(configure(mapped, adapt={"weight_noise": 0.0, "name": "without-weight-noise"}))
+    adapt.run(configure(mapped, adapt={"noise": "weights", "name": "weight-noise"}))
+    quiet = {"noise": "weights", "weight_noise": 0.0, "name": "without-weight-noise"}
+    adapt.run(configure(mapped, adapt=quiet))
     result = adapt.run(configure(mapped, adapt={"hardware_aware": False}))
     assert result.name == "sst2-digital"
     assert not result.record.hardware_aware
@@ -104,13 +106,24 @@ def test_hardware_in_training_changes_the_adapter(mapped: Path, configure: Confi
         name: adapter_files(mapped, name)["adapter_model.safetensors"]
         for name in Bundle.open(mapped).adapters()
     }
-    assert sorted(tensors) == ["sst2", "sst2-digital", "without-weight-noise"]
-    assert len(set(tensors.values())) == 3
+    assert sorted(tensors) == ["sst2", "sst2-digital", "weight-noise", "without-weight-noise"]
+    assert len(set(tensors.values())) == 4
 
 
-@pytest.mark.parametrize("aware", [True, False])
+@pytest.mark.parametrize(
+    ("changes", "mode"),
+    [
+        ({}, ("chip", None)),
+        ({"noise": "weights", "weight_noise": 0.05}, ("simulated", 0.05)),
+        ({"hardware_aware": False}, ("digital", None)),
+    ],
+)
 def test_training_computes_in_the_mode_asked_for(
-    mapped: Path, configure: Configure, monkeypatch: pytest.MonkeyPatch, aware: bool
+    mapped: Path,
+    configure: Configure,
+    monkeypatch: pytest.MonkeyPatch,
+    changes: dict[str, Any],
+    mode: tuple[str, float | None],
 ) -> None:
     """A digital run gives the same whatever the hardware: its layers are plain products."""
     seen: set[tuple[str, float | None]] = set()
@@ -118,12 +131,68 @@ def test_training_computes_in_the_mode_asked_for(
 
     def watched(self: AnalogLinear, input: torch.Tensor) -> torch.Tensor:
         if torch.is_grad_enabled() and self.training:
-            seen.add(("chip" if self._segments is not None else "training", self._weight_noise))
+            digital = "digital" if self._weight_noise is None else "simulated"
+            seen.add(("chip" if self._segments is not None else digital, self._weight_noise))
         return forward(self, input)
 
     monkeypatch.setattr(AnalogLinear, "forward", watched)
-    adapt.run(configure(mapped, adapt={"hardware_aware": aware, "weight_noise": 0.05, "epochs": 0.3}))
-    assert seen == {("training", 0.05 if aware else None)}
+    adapt.run(configure(mapped, adapt={**changes, "epochs": 0.3}))
+    assert seen == {mode}
+
+
+def test_every_step_has_another_chip_and_a_resumed_run_the_same_ones(
+    mapped: Path, configure: Configure, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[float, tuple[object, ...]]] = []
+    monkeypatch.setattr(
+        "aimc_deploy.workflows.trainer.sample_chip",
+        lambda model, oldest_s, *names: asked.append((oldest_s, names)),
+    )
+    adapt.run(configure(mapped, seed=3, adapt={"epochs": 0.5, "drift": "1d"}))
+    assert asked == [(86_400.0, (3, "training", step)) for step in range(len(asked))]
+    assert len(asked) == 3
+
+
+def test_an_adapter_goes_on_from_another(mapped: Path, configure: Configure) -> None:
+    first = adapt.run(
+        configure(mapped, adapt={"epochs": 2.0, "learning_rate": 1.0e-2, "hardware_aware": False})
+    )
+    barely = {"epochs": 0.2, "learning_rate": 1.0e-8, "hardware_aware": False}
+    adapt.run(configure(mapped, adapt={**barely, "name": "fresh"}))
+    result = adapt.run(configure(mapped, adapt={**barely, "name": "on", "start_from": first.name}))
+    assert result.record.training["start_from"] == "sst2-digital"
+    bundle = Bundle.open(mapped)
+    tensors = {
+        name: bundle.read_tensors(f"adapters/{name}/adapter_model.safetensors")
+        for name in ("sst2-digital", "on", "fresh")
+    }
+    for key, value in tensors["sst2-digital"].items():
+        assert torch.allclose(tensors["on"][key], value, atol=1e-6), key
+    assert any(not torch.allclose(tensors["fresh"][key], value) for key, value in tensors["on"].items())
+    assert result.record.scores["digital"] == first.record.scores["digital"]
+
+
+def test_what_an_adapter_goes_on_from_is_part_of_its_run(mapped: Path, configure: Configure) -> None:
+    digital = {"hardware_aware": False, "epochs": 0.2}
+    adapt.run(configure(mapped, adapt=digital))
+    on = configure(mapped, adapt={"epochs": 0.2, "start_from": "sst2-digital"})
+    adapt.run(on)
+    assert adapt.run(on, existing="keep").kept
+    adapt.run(configure(mapped, adapt={**digital, "learning_rate": 1.0e-3}), existing="replace")
+    with pytest.raises(ArtifactError, match="adapter 'sst2' already from other settings, data or base"):
+        adapt.run(on, existing="keep")
+
+
+def test_what_cannot_be_gone_on_from_is_refused_before_training(adapted: Path, configure: Configure) -> None:
+    with pytest.raises(ArtifactError, match="has no adapter 'nobody' \\(there: sst2\\)"):
+        adapt.run(configure(adapted, adapt={"name": "on", "start_from": "nobody"}))
+    other = configure(adapted, adapt={"name": "on", "start_from": "sst2"}).model_copy(update={"task": "cola"})
+    with pytest.raises(ArtifactError, match="adapter 'sst2' is for task 'sst2' by method 'lora'"):
+        adapt.run(other)
+    ranked = {"name": "on", "start_from": "sst2", "lora": Lora(r=3)}
+    with pytest.raises(ArtifactError, match="adapter 'sst2' has another rank or other layers"):
+        adapt.run(configure(adapted, adapt=ranked))
+    assert Bundle.open(adapted).adapters() == ("sst2",)
 
 
 def test_a_digital_adapter_does_not_depend_on_the_hardware(

@@ -39,8 +39,8 @@ def finished_once(tmp_path_factory: pytest.TempPathFactory, configure: Configure
     names = steps(recipe(configure, folder / "bundle"))
     assert names == [
         ("map", False),
-        ("adapt sst2", False),
         ("adapt sst2-digital", False),
+        ("adapt sst2", False),
         ("adapt sst2-full", False),
         (f"evaluate {folder / 'bundle'}", False),
         (f"evaluate {folder / 'bundle-sst2-full'}", False),
@@ -93,7 +93,7 @@ def test_a_finished_step_is_done_again_only_where_the_recipe_changed(
     assert [skipped for _, skipped in steps(more)] == [True, True, True, False, False]
     assert len(read_results(Bundle.open(tmp_path / "bundle"))["sst2"].rows) == 2 * 3 * 2
     other = recipe(configure, tmp_path / "bundle", adapt={**SHORT, "learning_rate": 1.0e-3})
-    with pytest.raises(ArtifactError, match="adapter 'sst2' already from other settings"):
+    with pytest.raises(ArtifactError, match="adapter 'sst2-digital' already from other settings"):
         steps(other)
     named = recipe(configure, tmp_path / "bundle", baselines=(), adapt={**SHORT, "name": "mine"})
     assert next(name for name, skipped in steps(named) if not skipped) == "adapt mine"
@@ -151,7 +151,7 @@ def test_an_interrupted_run_continues_to_the_same_files(
     with pytest.raises(KeyboardInterrupt):
         steps(config, progress=Stopping())
     continued = steps(config)
-    finished = {"training sst2": 1, "training sst2-digital": 2, "evaluating sst2": 3}[stage]
+    finished = {"training sst2-digital": 1, "training sst2": 2, "evaluating sst2": 3}[stage]
     assert [skipped for _, skipped in continued] == [True] * finished + [False] * (5 - finished)
     for part in ("adapters", "results"):
         assert files_of(tmp_path / "bundle" / part) == files_of(finished_once / "bundle" / part)
