@@ -6,6 +6,7 @@ import io
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from jinja2 import Environment, StrictUndefined
 
@@ -122,12 +123,21 @@ def _training(paths: list[Path]) -> str:
         told = path.with_suffix(".training.json")
         for name, settings in json.loads(told.read_text()).items() if told.exists() else ():
             rate = settings["learning_rate"] or "the method's own"
-            noise = f", weight noise {settings['weight_noise']}" if settings["hardware_aware"] else ""
             lines.append(
                 f"- {ROWS[name]}: {settings['samples']:,} phrases, {settings['steps']:,} steps of "
-                f"{settings['batch_size']}, learning rate {rate}{noise}, seed {settings['seed']}"
+                f"{settings['batch_size']}, learning rate {rate}, {_met(settings)}, seed {settings['seed']}"
             )
     return "\n".join(lines) + "\n"
+
+
+def _met(settings: Mapping[str, Any]) -> str:
+    """What training met."""
+    if not settings["hardware_aware"]:
+        return "no hardware"
+    if settings["method"] == "full" or settings["noise"] == "weights":
+        return f"weight noise {settings['weight_noise']}"
+    start = f" from {ROWS[settings['start_from']]} on" if settings["start_from"] else ""
+    return f"chips up to {settings['drift']} old{start}"
 
 
 def _table(rows: list[list[str]]) -> str:
