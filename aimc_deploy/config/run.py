@@ -135,7 +135,9 @@ class Run(Model):
     device: Annotated[str, Field(description="torch device, or auto")] = "auto"
     task: str = "reviews"
     data_dir: Annotated[str | None, Field(description="folder with the task's files; null: the hub")] = None
-    max_length: Annotated[int, Field(ge=8, le=8192)] = 128
+    max_length: Annotated[
+        int | None, Field(ge=8, le=8192, description="tokens of a sample or a window; null: the task's own")
+    ] = None
     source: Source = Source()
     hardware: Hardware = Hardware()
     adapt: Adapt = Adapt()

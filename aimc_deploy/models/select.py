@@ -92,6 +92,7 @@ def head_modules(model: PreTrainedModel) -> list[str]:
     """
     encoder = model.base_model
     assert encoder is not model, "a model without a task head"
-    tops = [(name, child) for name, child in encoder.named_children() if name == "pooler"]
+    reads_pooler = not hasattr(model, "qa_outputs")  # which reads every token
+    tops = [(name, child) for name, child in encoder.named_children() if name == "pooler" and reads_pooler]
     tops += [(name, child) for name, child in model.named_children() if child is not encoder]
     return [name for name, child in tops if next(child.parameters(), None) is not None]

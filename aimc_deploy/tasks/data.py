@@ -11,12 +11,13 @@ import json
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from importlib import resources
 from pathlib import Path
 
 from aimc_deploy.errors import DataError
 from aimc_deploy.tasks.registry import Task
-from aimc_deploy.tasks.tables import READERS, Table, column_rows, read_table, to_table
+from aimc_deploy.tasks.tables import Labels, Table, column_rows, read_table, readers, to_table
 
 
 @dataclass(frozen=True)
@@ -25,13 +26,13 @@ class Split:
 
     Attributes:
         texts: one list for each text column of the task, all of the same length.
-        labels: class numbers, or scores for regression.
+        labels: class numbers, scores, or lists of answers: a text and where it begins.
         source: where they come from, for people.
         sha256: of texts and labels in this order, whatever format they were read from.
     """
 
     texts: tuple[list[str], ...]
-    labels: list[int] | list[float]
+    labels: Labels
     source: str
     sha256: str
 
@@ -110,7 +111,7 @@ def sample(split: Split, n: int, seed: int) -> Split:
     )
 
 
-def _split(texts: tuple[list[str], ...], labels: list[int] | list[float], source: str) -> Split:
+def _split(texts: tuple[list[str], ...], labels: Labels, source: str) -> Split:
     digest = hashlib.sha256()
     for row in zip(*texts, labels, strict=True):
         digest.update(json.dumps(row).encode() + b"\n")
@@ -161,7 +162,7 @@ def _find(task: Task, data_dir: Path) -> tuple[Path, Path]:
         raise DataError(f"--data-dir {data_dir} is not a folder: name the one that holds {_expected(task)}")
     lonely = None
     for folder in folders:
-        train, dev = _pick(folder, task.train_files), _pick(folder, task.dev_files)
+        train, dev = _pick(folder, task, task.train_files), _pick(folder, task, task.dev_files)
         if train and dev:
             return train, dev
         lonely = lonely or train or dev
@@ -172,7 +173,7 @@ def _find(task: Task, data_dir: Path) -> tuple[Path, Path]:
     )
 
 
-def _pick(folder: Path, stems: Iterable[str]) -> Path | None:
+def _pick(folder: Path, task: Task, stems: Iterable[str]) -> Path | None:
     """The one file of a split, or None."""
     try:
         there = set(os.listdir(folder))
@@ -180,7 +181,8 @@ def _pick(folder: Path, stems: Iterable[str]) -> Path | None:
         return None
     except OSError as error:
         raise DataError(f"{folder}: cannot be listed ({error.strerror or error}): check --data-dir") from None
-    found = [name for stem in stems for name in (stem + ending for ending in READERS) if name in there]
+    patterns = [stem + ending for stem in stems for ending in readers(task)]
+    found = [name for pattern in patterns for name in sorted(there) if fnmatchcase(name, pattern)]
     if len(found) > 1:
         raise DataError(
             f"{folder} has both {found[0]} and {found[1]}, and only one can count: remove the other"
@@ -191,5 +193,6 @@ def _pick(folder: Path, stems: Iterable[str]) -> Path | None:
 def _expected(task: Task) -> str:
     """The file names that are looked for."""
     (train, *other_train), (dev, *other_dev) = task.train_files, task.dev_files
-    others = ", ".join((*other_train, *other_dev, *list(READERS)[1:]))
-    return f"{train}.tsv and {dev}.tsv (also {others})"
+    first, *other_endings = readers(task)
+    others = ", ".join((*other_train, *other_dev, *other_endings))
+    return f"{train}{first} and {dev}{first} (also {others})"

@@ -20,9 +20,12 @@ class Features(Dataset[dict[str, Any]]):
     """Unpadded samples: ``input_ids``, ``attention_mask``, ``token_type_ids`` if any, and ``labels``.
 
     Attributes:
+        targets: what a sample holds beside the inputs, for training.
         labels: (samples,) integers, or floating-point numbers for regression.
         lengths: number of tokens of each sample.
     """
+
+    targets: tuple[str, ...] = ("labels",)
 
     def __init__(self, tokens: Mapping[str, Sequence[np.ndarray]], labels: np.ndarray) -> None:
         self._tokens = tokens
@@ -33,9 +36,12 @@ class Features(Dataset[dict[str, Any]]):
         return len(self.labels)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        # Lists of plain numbers: what ``tokenizer.pad`` expects, and the type of a label tells it the loss.
-        sample: dict[str, Any] = {key: rows[index].tolist() for key, rows in self._tokens.items()}
-        return sample | {"labels": self.labels[index].item()}
+        # The type of a label tells the model which loss is meant.
+        return self.inputs(index) | {"labels": self.labels[index].item()}
+
+    def inputs(self, index: int) -> dict[str, Any]:
+        """What the model computes with: lists of plain numbers, as ``tokenizer.pad`` expects them."""
+        return {key: rows[index].tolist() for key, rows in self._tokens.items()}
 
 
 def encode(split: Split, tokenizer: PreTrainedTokenizerBase, max_length: int) -> Features:

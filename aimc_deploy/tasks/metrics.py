@@ -31,7 +31,7 @@ def compute(task: Task, predictions: np.ndarray, labels: np.ndarray) -> dict[str
     """
     predictions = np.asarray(predictions, dtype=np.float64)
     labels = np.asarray(labels)
-    shape = (len(labels), max(1, len(task.labels)))
+    shape = (len(labels), task.outputs)
     assert predictions.size == shape[0] * shape[1], f"predictions {predictions.shape} instead of {shape}"
     predictions = predictions.reshape(shape)
     broken = int((~np.isfinite(predictions)).any(axis=1).sum())
@@ -40,7 +40,7 @@ def compute(task: Task, predictions: np.ndarray, labels: np.ndarray) -> dict[str
             f"{broken} of {len(labels)} predictions of task '{task.name}' are not finite numbers: the model "
             "has diverged; adapt it again with a lower --set adapt.learning_rate or adapt.weight_noise"
         )
-    predicted = predictions[:, 0] if task.regression else predictions.argmax(axis=1)
+    predicted = predictions[:, 0] if task.kind == "score" else predictions.argmax(axis=1)
     return {name: METRICS[name](labels, predicted) for name in task.metrics}
 
 

@@ -1,4 +1,4 @@
-"""The tasks: classification and regression of one text or of a pair of texts.
+"""The tasks: classes and scores of one text or of a pair of texts, and answers found in a text.
 
 A :class:`Task` holds all that is particular to one task, so that reading, encoding and scoring need no
 cases of their own.
@@ -13,7 +13,8 @@ from typing import Literal
 
 from aimc_deploy.errors import DataError
 
-Metric = Literal["accuracy", "f1", "matthews", "pearson", "spearman"]
+Metric = Literal["accuracy", "f1", "matthews", "pearson", "spearman", "exact_match"]
+Kind = Literal["classes", "score", "spans"]
 
 
 @dataclass(frozen=True)
@@ -22,16 +23,18 @@ class Task:
 
     Attributes:
         text_columns: one or two, as the hub names them.
-        labels: words in the order of the class numbers; empty for regression.
+        labels: words in the order of the class numbers; empty for the other kinds.
         metric: the one that gates and plots use; ``metrics`` are all that are reported.
         folder: what GLUE calls the folder of its files.
         hub: dataset and configuration on the hub; None for data that comes with this package.
         train_split, dev_split: names of the splits on the hub.
-        train_files, dev_files: names of local files, without their ending.
+        train_files, dev_files: names of local files, or shell patterns, without their ending.
         headerless: column names of the official files that have no header, one entry for each number of
             fields that a line may have.
         broken_share: largest share of samples that the official files are known to have damaged and that
             are left out, and counted in the source of the split; 0 accepts none.
+        kind: a class, a score, or a part of the second text that answers the first.
+        max_length: tokens of a sample, or of a window, if nothing else is said.
         epochs: how long an adapter is trained if nothing else is said.
     """
 
@@ -52,11 +55,13 @@ class Task:
     dev_files: tuple[str, ...] = ("dev", "validation")
     headerless: tuple[tuple[str, ...], ...] = ()
     broken_share: float = 0.0
+    kind: Kind = "classes"
+    max_length: int = 128
 
     @property
-    def regression(self) -> bool:
-        """Whether the label is a score instead of a class."""
-        return not self.labels
+    def outputs(self) -> int:
+        """Values that a head gives: one for each class, a score, or a start and an end for each token."""
+        return {"classes": len(self.labels), "score": 1, "spans": 2}[self.kind]
 
 
 _GLUE = "nyu-mll/glue"
@@ -128,6 +133,7 @@ _ALL = (
     ),
     Task(
         name="stsb",
+        kind="score",
         title="STS-B",
         text_columns=("sentence1", "sentence2"),
         labels=(),
@@ -190,6 +196,23 @@ _ALL = (
         hub=(_GLUE, "wnli"),
         epochs=5.0,
         description="Winograd Natural Language Inference: is the pronoun replaced by what it stands for?",
+    ),
+    Task(
+        name="squad",
+        kind="spans",
+        title="SQuAD v1.1",
+        text_columns=("question", "context"),
+        label_column="answers",
+        labels=(),
+        metric="f1",
+        metrics=("f1", "exact_match"),
+        folder="squad",
+        hub=("rajpurkar/squad", "plain_text"),
+        epochs=2.0,
+        max_length=384,
+        train_files=("train*",),
+        dev_files=("dev*", "validation*"),
+        description="Stanford Question Answering Dataset: which part of a paragraph answers a question?",
     ),
 )
 

@@ -1,4 +1,4 @@
-"""Tables of labelled texts: TSV as GLUE writes it, CSV, JSON lines, Parquet.
+"""Tables of labelled texts: TSV as GLUE writes it, CSV, JSON lines, Parquet, and SQuAD's own JSON.
 
 Every reader yields rows with their place, ``file:line``; one check for all of them turns a row into
 texts and a label. A TSV is split at tabs and line feeds and nothing else: quotes are text.
@@ -7,9 +7,12 @@ texts and a label. A TSV is split at tabs and line feeds and nothing else: quote
 from __future__ import annotations
 
 import csv
+import gzip
 import io
 import json
 import math
+import zipfile
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +29,12 @@ _TEXT_NAMES: dict[int, tuple[tuple[str, ...], ...]] = {
         ("sentence2", "#2 String", "hypothesis", "question2", "sentence"),
     ),
 }
-_LABEL_NAMES = ("label", "gold_label", "Quality", "is_duplicate", "score")
+MAX_UNPACKED = 1 << 30  # bytes of a packed file; the official train file has 30 million
+
+_LABEL_NAMES = ("label", "gold_label", "Quality", "is_duplicate", "score", "answer")
+
+Answer = tuple[str, int]
+Labels = list[Any]  # class numbers, scores, or lists of answers: the task's kind tells which
 
 
 @dataclass(frozen=True)
@@ -35,12 +43,12 @@ class Table:
 
     Attributes:
         texts: one list for each text column.
-        labels: class numbers, or scores.
+        labels: class numbers, scores, or lists of answers: a text and where it begins in the second text.
         left_out: number of damaged samples that ``task.broken_share`` let pass; 0 for most tasks.
     """
 
     texts: tuple[list[str], ...]
-    labels: list[int] | list[float]
+    labels: Labels
     left_out: int
 
 
@@ -59,7 +67,8 @@ def read_table(path: Path, task: Task) -> Table:
     Raises:
         DataError: it cannot be read, or a line is not what the task needs (file, line, what is allowed).
     """
-    return to_table(READERS[path.suffix](path, task), task, str(path))
+    ending = next(ending for ending in readers(task) if path.name.endswith(ending))
+    return to_table(readers(task)[ending](path, task), task, str(path))
 
 
 def to_table(rows: Iterable[Row], task: Task, source: str) -> Table:
@@ -72,7 +81,12 @@ def to_table(rows: Iterable[Row], task: Task, source: str) -> Table:
     labels: list[Any] = []
     faults: list[DataError] = []
     names: tuple[str, ...] | None = None
-    to_label = _score if task.regression else _class_number(task.labels)
+    to_label: Callable[[Any, str], Any] = {
+        "classes": _class_number(task.labels),
+        "score": _score,
+        "spans": _answers,
+    }[task.kind]
+    ids: set[str] = set()
     for row in rows:
         try:
             if row.fault:
@@ -83,6 +97,8 @@ def to_table(rows: Iterable[Row], task: Task, source: str) -> Table:
                 _text(cell, name, row.where) for cell, name in zip(cells[:-1], names[:-1], strict=True)
             ]
             number = to_label(cells[-1], row.where)
+            if task.kind == "spans":
+                number = _found(number, row, checked[-1], ids)
         except DataError as error:
             if not task.broken_share:
                 raise
@@ -172,6 +188,39 @@ def _score(value: Any, where: str) -> float:
     if not math.isfinite(score):
         raise DataError(f"{where}: score {_short(value)} is not a finite number, such as 3.8")
     return score
+
+
+def _answers(value: Any, where: str) -> list[tuple[str, int | None]]:
+    """Answers as the hub has them, ``{text: [...], answer_start: [...]}``, or one text, anywhere in there."""
+    if isinstance(value, str):
+        return [(_text(value, "answer", where), None)]
+    try:
+        texts, starts = list(value["text"]), [int(start) for start in value["answer_start"]]
+        found = list(zip(texts, starts, strict=True))
+    except (TypeError, KeyError, ValueError):
+        raise DataError(
+            f"{where}: answers are {_short(value)}: write a text, or an object with lists of equal length, "
+            "'text' and 'answer_start'"
+        ) from None
+    if not found:
+        raise DataError(f"{where}: the question has no answer, and SQuAD v1.1 has none of these: remove it")
+    return [(_text(text, "answer", where), start) for text, start in found]
+
+
+def _found(answers: list[tuple[str, int | None]], row: Row, context: str, ids: set[str]) -> list[Answer]:
+    """Answers with their place in the context; each question id once."""
+    name = str(row.cells.get("id", ""))
+    if name and name in ids:
+        raise DataError(f"{row.where}: the question id '{name}' is there twice: give each question its own")
+    ids.add(name)
+    placed = []
+    for text, start in answers:
+        place = context.find(text) if start is None else start
+        if place < 0 or context[place : place + len(text)] != text:
+            given = "" if start is None else f" at {start}"
+            raise DataError(f"{row.where}: the context does not have the answer {_short(text)}{given}")
+        placed.append((text, place))
+    return placed
 
 
 def _short(value: Any) -> str:
@@ -272,13 +321,68 @@ def _parquet_rows(path: Path, task: Task) -> Iterator[Row]:
     yield from column_rows(columns, str(path))
 
 
+def _squad_rows(path: Path, task: Task) -> Iterator[Row]:
+    """SQuAD's nested JSON, as it is, in gzip, or as the only file of a zip."""
+    where = str(path)
+    try:
+        content = json.loads(_unpacked(path), object_pairs_hook=_unique)
+        for title, article in enumerate(content["data"]):
+            for number, paragraph in enumerate(article["paragraphs"]):
+                for place, asked in enumerate(paragraph["qas"]):
+                    where = f"{path}: data[{title}].paragraphs[{number}].qas[{place}]"
+                    answers = asked["answers"]
+                    cells = {
+                        "id": asked.get("id", ""),
+                        "question": asked["question"],
+                        "context": paragraph["context"],
+                        "answers": {
+                            key: [answer[key] for answer in answers] for key in ("text", "answer_start")
+                        },
+                    }
+                    yield Row(where, cells)
+    except RecursionError:
+        raise DataError(f"{path}: is nested too deep for SQuAD's JSON") from None
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise DataError(
+            f"{where}: is not as SQuAD v1.1 has it ({type(error).__name__}: {error}): data, paragraphs with "
+            "context and qas, each with question and answers"
+        ) from None
+
+
+def _unpacked(path: Path) -> bytes:
+    """What is in the file, taken out of gzip or zip."""
+    data = _read_bytes(path)
+    try:
+        if path.suffix == ".gz":
+            with gzip.GzipFile(fileobj=io.BytesIO(data)) as file:
+                data = file.read(MAX_UNPACKED + 1)
+        elif path.suffix == ".zip":
+            with zipfile.ZipFile(io.BytesIO(data)) as archive:
+                (name,) = archive.namelist()
+                with archive.open(name) as file:
+                    data = file.read(MAX_UNPACKED + 1)
+    except (OSError, EOFError, ValueError, zlib.error, zipfile.BadZipFile, NotImplementedError) as error:
+        raise DataError(f"{path}: cannot be unpacked ({error}): it holds one JSON file") from None
+    if len(data) > MAX_UNPACKED:
+        raise DataError(f"{path}: holds more than {MAX_UNPACKED >> 20} MiB: split it, or use .jsonl")
+    return data
+
+
+def readers(task: Task) -> Mapping[str, Callable[[Path, Task], Iterator[Row]]]:
+    """How a file of the task is read, by its ending."""
+    return {**(SPAN_READERS if task.kind == "spans" else {}), **READERS}
+
+
+SPAN_READERS = dict.fromkeys((".json", ".json.gz", ".json.zip"), _squad_rows)
+"""Only for tasks whose answers are parts of a text."""
+
 READERS: Mapping[str, Callable[[Path, Task], Iterator[Row]]] = {
     ".tsv": _tsv_rows,
     ".csv": _csv_rows,
     ".jsonl": _json_rows,
     ".parquet": _parquet_rows,
 }
-"""How a file is read, by its ending."""
+"""For every task."""
 
 
 def _is_header(task: Task, fields: list[str]) -> bool:

@@ -25,8 +25,8 @@ from aimc_deploy.errors import ArtifactError
 from aimc_deploy.models.silence import silence
 from aimc_deploy.nn.convert import analog_layers, base_sha256, drift, program
 from aimc_deploy.tasks.data import load_data, sample
-from aimc_deploy.tasks.features import Features, encode
-from aimc_deploy.tasks.metrics import compute
+from aimc_deploy.tasks.features import Features
+from aimc_deploy.tasks.kinds import prepare, score
 from aimc_deploy.tasks.registry import Task, get_task
 from aimc_deploy.workflows import base
 from aimc_deploy.workflows.adapters import (
@@ -117,21 +117,22 @@ def run(
     if found is not None:
         return found
     tokenizer = base.read_tokenizer(bundle)
-    train_set, dev_set = (encode(split, tokenizer, config.max_length) for split in (train, data.dev))
+    max_length = config.max_length or task.max_length
+    train_set, dev_set = (prepare(task, split, tokenizer, max_length) for split in (train, data.dev))
 
     device = device_of(config.device)
     set_seed(config.seed)
-    model: Any = base.read_model(bundle, config.hardware, seed=config.seed)
-    fit_head(model, max(1, len(task.labels)), seed=config.seed)
+    model = base.read_model(bundle, config.hardware, seed=config.seed)
+    model: Any = fit_head(model, task.kind, task.outputs, seed=config.seed)
     before = base_sha256(model)
     if adapt.method == "lora":
-        model = add_lora(model, adapt.lora)
+        model = add_lora(model, task.kind, adapt.lora)
         if adapt.start_from is not None:
             go_on_from(model, bundle, adapt.start_from)
     else:
         model.requires_grad_(True)
     model.to(device)
-    calibrate_ranges(model, config.hardware, train, tokenizer, config.max_length, config.seed)
+    calibrate_ranges(model, config.hardware, task, train, tokenizer, max_length, config.seed)
     ranges, parameters = get_ranges(model), trainable_parameters(model)
 
     work = bundle.path.with_name(bundle.path.name + ".work") / f"{name}-{run_sha256[:12]}"
@@ -145,12 +146,13 @@ def run(
         task=task.name,
         metric=task.metric,
         method=adapt.method,
-        num_labels=max(1, len(task.labels)),
+        kind=task.kind,
+        num_labels=task.outputs,
         hardware_aware=adapt.hardware_aware,
         hardware_digest=config.hardware.digest(),
         base_sha256=after,
         run_sha256=run_sha256,
-        max_length=config.max_length,
+        max_length=max_length,
         parameters=parameters,
         input_ranges=ranges,
         scores=_scores(config, task, model, dev_set, tokenizer, progress),
@@ -274,19 +276,19 @@ def _scores(
     lora = isinstance(model, PeftModel)
     progress.start("measuring", (3 if lora else 2) * batch_count(features, size))
 
-    def score() -> float:
+    def measure() -> float:
         logits = predict(model, features, tokenizer, size, progress.advance)
-        return compute(task, logits, features.labels)[task.metric]
+        return score(task, logits, features)[task.metric]
 
     for layer in analog_layers(model).values():
         layer.digital()
-    digital = score()
+    digital = measure()
     program(model, config.seed, 0)
     drift(model, 0.0)
-    adapted = score()
+    adapted = measure()
     unadapted = None
     if lora:
         drift(model, 0.0)
         with lora_switched_off(model):
-            unadapted = score()
+            unadapted = measure()
     return {"digital": digital, "adapted": adapted, "unadapted": unadapted}

@@ -24,7 +24,11 @@ from peft import (
 )
 from pydantic import BaseModel, ConfigDict, ValidationError
 from torch import Tensor, nn
-from transformers import PreTrainedModel
+from transformers import (
+    MODEL_FOR_QUESTION_ANSWERING_MAPPING,
+    MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING,
+    PreTrainedModel,
+)
 
 from aimc_deploy.artifact.bundle import Bundle
 from aimc_deploy.artifact.files import read_json, write_json, write_tensors
@@ -34,6 +38,7 @@ from aimc_deploy.errors import ArtifactError, ConfigError
 from aimc_deploy.models.select import head_modules
 from aimc_deploy.models.silence import silence
 from aimc_deploy.nn.convert import analog_layers
+from aimc_deploy.tasks.registry import Kind
 
 WEIGHTS = "adapter_model.safetensors"
 """PEFT's own name for the parameters of an adapter."""
@@ -53,6 +58,7 @@ class AdapterRecord(BaseModel):
     task: str
     metric: str
     method: Literal["lora", "full"]
+    kind: Kind = "classes"
     num_labels: int
     hardware_aware: bool
     hardware_digest: str
@@ -91,10 +97,10 @@ def read_record(bundle: Bundle, name: str) -> AdapterRecord:
         ) from None
 
 
-def add_lora(model: PreTrainedModel, lora: Lora) -> PeftModel:
+def add_lora(model: PreTrainedModel, kind: Kind, lora: Lora) -> PeftModel:
     """LoRA on every analog layer; the head is trained beside it, everything else is frozen."""
     config = LoraConfig(
-        task_type=TaskType.SEQ_CLS,
+        task_type=TaskType.QUESTION_ANS if kind == "spans" else TaskType.SEQ_CLS,
         r=lora.r,
         lora_alpha=lora.alpha,  # pyrefly: ignore[bad-argument-type]  # PEFT divides it by r, no more
         lora_dropout=lora.dropout,
@@ -166,24 +172,24 @@ def _write_lora(folder: Path, model: PeftModel, base_name: str) -> None:
     write_json(folder / "adapter_config.json", ordered)
 
 
-def fit_head(model: PreTrainedModel, num_labels: int, *, seed: int = 0) -> None:
-    """Give the model a fresh head for another number of labels; nothing happens if it has that number.
+def fit_head(model: PreTrainedModel, kind: Kind, outputs: int, *, seed: int = 0) -> PreTrainedModel:
+    """The model with a fresh head of another kind or size; the model itself if its head is of this one.
 
-    torch's global generator is left as it was.
+    The encoder is the same object. torch's global generator is left as it was.
     """
-    if model.config.num_labels == num_labels:
-        return
+    heads = (
+        MODEL_FOR_QUESTION_ANSWERING_MAPPING if kind == "spans" else MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING
+    )
+    wanted: Any = heads[type(model.config)]
+    if type(model) is wanted and model.config.num_labels == outputs:
+        return model
     config = copy.deepcopy(model.config)
-    config.num_labels = num_labels
-    device = model.device
+    config.num_labels = outputs
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        fresh = type(model)(config)
-    for name, child in fresh.named_children():
-        if name != model.base_model_prefix:
-            setattr(model, name, child.to(device).requires_grad_(False).train(model.training))
-    model.config = config
-    setattr(model, "num_labels", num_labels)  # noqa: B010  # transformers' own attribute, which chooses the loss
+        fresh = wanted(config)
+    setattr(fresh, fresh.base_model_prefix, model.base_model)
+    return fresh.to(model.device).requires_grad_(False).train(model.training)
 
 
 def head_state(model: PreTrainedModel) -> dict[str, Tensor]:

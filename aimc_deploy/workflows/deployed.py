@@ -64,7 +64,7 @@ class DeployedModel(nn.Module):
             )
         if isinstance(self.model, PeftModel):
             self.model = self.model.unload()
-        fit_head(self.model, record.num_labels)
+        self.model = fit_head(self.model, record.kind, record.num_labels)
         self.model = attach(self.bundle, self.model, name)
         self.adapter = name
         set_ranges(self.model, ranges)

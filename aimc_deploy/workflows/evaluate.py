@@ -26,8 +26,8 @@ from aimc_deploy.config.times import label, seconds
 from aimc_deploy.errors import ArtifactError, ConfigError
 from aimc_deploy.report.plot import accuracy_over_time
 from aimc_deploy.tasks.data import load_data, sample
-from aimc_deploy.tasks.features import Features, encode
-from aimc_deploy.tasks.metrics import compute
+from aimc_deploy.tasks.features import Features
+from aimc_deploy.tasks.kinds import prepare, score
 from aimc_deploy.tasks.registry import get_task
 from aimc_deploy.workflows import base
 from aimc_deploy.workflows.adapters import device_of, lora_switched_off, read_record
@@ -292,7 +292,7 @@ def _run_job(job: Job) -> Iterator[Row]:
             chip=job.chip,
             time=time,
             t_s=seconds(time),
-            metrics=compute(task, logits, features.labels),
+            metrics=score(task, logits, features),
         )
 
     with contextlib.nullcontext() if job.lora else lora_switched_off(model.model):
@@ -320,12 +320,13 @@ def _open(
     tokenizer, record = base.read_tokenizer(bundle), read_record(bundle, adapter)
     task_name, data_dir, samples = data
 
-    loaded = load_data(get_task(task_name), None if data_dir is None else Path(data_dir))
+    task = get_task(task_name)
+    loaded = load_data(task, None if data_dir is None else Path(data_dir))
 
     def calibration(inner: nn.Module) -> None:
-        calibrate_ranges(inner, hardware, loaded.train, tokenizer, record.max_length, seed)
+        calibrate_ranges(inner, hardware, task, loaded.train, tokenizer, record.max_length, seed)
 
     model = DeployedModel(bundle, hardware, seed=seed).to(device_of(device))
     model.set_adapter(adapter, calibration).eval()
     dev = loaded.dev if samples is None else sample(loaded.dev, samples, seed)
-    return model, encode(dev, tokenizer, record.max_length), tokenizer
+    return model, prepare(task, dev, tokenizer, record.max_length), tokenizer

@@ -10,7 +10,8 @@ from aimc_deploy.config.hardware import Hardware, StaticRange
 from aimc_deploy.nn.calibrate import calibrate
 from aimc_deploy.nn.convert import analog_layers
 from aimc_deploy.tasks.data import Split, sample
-from aimc_deploy.tasks.features import encode
+from aimc_deploy.tasks.kinds import prepare
+from aimc_deploy.tasks.registry import Task
 from aimc_deploy.workflows.predict import batches
 
 BATCH_SIZE = 32  # of the calibration, whatever that of the training is
@@ -19,7 +20,13 @@ Ranges = dict[str, list[float]]
 
 
 def calibrate_ranges(
-    model: nn.Module, hardware: Hardware, train: Split, tokenizer: Any, max_length: int, seed: int
+    model: nn.Module,
+    hardware: Hardware,
+    task: Task,
+    train: Split,
+    tokenizer: Any,
+    max_length: int,
+    seed: int,
 ) -> None:
     """Calibrate static ranges on training samples drawn by ``seed``; nothing to do for dynamic ranges.
 
@@ -29,7 +36,7 @@ def calibrate_ranges(
     if not isinstance(settings, StaticRange):
         return
     few = sample(train, min(len(train), settings.batches * BATCH_SIZE), seed)
-    features = encode(few, tokenizer, max_length)
+    features = prepare(task, few, tokenizer, max_length)
     model.eval()
     for layer in analog_layers(model).values():
         layer.digital()

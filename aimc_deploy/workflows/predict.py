@@ -22,7 +22,7 @@ def batches(
     order = np.argsort(np.asarray(features.lengths[:first]), kind="stable")
     for start in range(0, len(order), batch_size):
         places = [int(place) for place in order[start : start + batch_size]]
-        rows = [{key: value for key, value in features[place].items() if key != "labels"} for place in places]
+        rows = [features.inputs(place) for place in places]
         padded = tokenizer.pad(rows, return_tensors="pt")
         yield places, dict(padded)
 
@@ -40,12 +40,23 @@ def predict(
     batch_size: int,
     advance: Callable[[int], None] | None = None,
 ) -> np.ndarray:
-    """Logits, (samples, labels), in the order of the data set."""
+    """Logits, (samples, labels), in the order of the data set; of spans (windows, 2, tokens).
+
+    Behind the last token of a window stands minus infinity.
+    """
     device = next(model.parameters()).device
     collected: dict[int, np.ndarray] = {}
+    spans = False
     for places, batch in batches(features, tokenizer, batch_size):
-        logits = model(**{key: value.to(device) for key, value in batch.items()}).logits.float().cpu().numpy()
-        collected.update(zip(places, logits, strict=True))
+        found = model(**{key: value.to(device) for key, value in batch.items()})
+        spans = "start_logits" in found
+        logits = torch.stack([found.start_logits, found.end_logits], dim=1) if spans else found.logits
+        collected.update(zip(places, logits.float().cpu().numpy(), strict=True))
         if advance is not None:
             advance(1)
-    return np.stack([collected[place] for place in range(len(features))])
+    if not spans:
+        return np.stack([collected[place] for place in range(len(features))])
+    whole = np.full((len(features), 2, max(features.lengths)), -np.inf, dtype=np.float32)
+    for place, length in enumerate(features.lengths):
+        whole[place, :, :length] = collected[place][:, :length]
+    return whole

@@ -68,7 +68,7 @@ def test_the_files_of_glue(name: str, train: int, dev: int) -> None:
     assert (len(data.train), len(data.dev)) == (train, dev)
     for split in (data.train, data.dev):
         assert [len(column) for column in split.texts] == [len(split)] * len(task.text_columns)
-        if task.regression:
+        if task.kind == "score":
             assert all(isinstance(label, float) and 0 <= label <= 5 for label in split.labels)
         else:
             assert set(split.labels) == set(range(len(task.labels)))

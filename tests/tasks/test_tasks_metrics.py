@@ -21,7 +21,8 @@ LABELS = np.array([0, 1, 1, 1, 0, 1, 1, 0])
 
 
 def test_every_metric_of_every_task_is_there() -> None:
-    assert {metric for task in TASKS.values() for metric in task.metrics} == set(METRICS)
+    asked = {metric for task in TASKS.values() for metric in task.metrics if task.kind != "spans"}
+    assert asked == set(METRICS)
 
 
 def test_values_worked_out_by_hand() -> None:

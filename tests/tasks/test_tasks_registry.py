@@ -9,13 +9,27 @@ from aimc_deploy.tasks.registry import TASKS, get_task
 
 
 def test_every_task_is_complete() -> None:
-    assert list(TASKS) == ["reviews", "sst2", "cola", "mrpc", "qqp", "stsb", "mnli", "qnli", "rte", "wnli"]
+    assert list(TASKS) == [
+        "reviews",
+        "sst2",
+        "cola",
+        "mrpc",
+        "qqp",
+        "stsb",
+        "mnli",
+        "qnli",
+        "rte",
+        "wnli",
+        "squad",
+    ]
     for name, task in TASKS.items():
         assert get_task(name) is task
         assert task.name == name
         assert len(task.text_columns) in (1, 2)
         assert task.metric == task.metrics[0]
-        assert task.regression == (name == "stsb")
+        assert (task.kind == "score") == (name == "stsb")
+        assert (task.kind == "spans") == (name == "squad")
+        assert bool(task.labels) == (task.kind == "classes")
         assert len(task.labels) != 1
         assert all(label == label.casefold() for label in task.labels), "labels are compared without case"
         assert (task.hub is None) == (name == "reviews")
