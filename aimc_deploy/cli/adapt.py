@@ -92,7 +92,10 @@ def command(
         raise
     emit(output, payload(result), lambda: show(result))
     data = "" if run.data_dir is None else f" --data-dir {shlex.quote(run.data_dir)}"
-    next_step(output, f"aimc-deploy evaluate --task {run.task}{options.place(result.bundle.path)}{data}")
+    next_step(
+        output,
+        f"aimc-deploy evaluate --task {shlex.quote(run.task)}{options.place(result.bundle.path)}{data}",
+    )
 
 
 def payload(result: AdaptResult) -> dict[str, Any]:

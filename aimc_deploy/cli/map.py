@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -75,7 +76,7 @@ def command(
     if dry_run:
         note(output, "dry run: nothing was written")
     else:
-        next_step(output, f"aimc-deploy adapt --task {run.task}{options.place(run.bundle)}")
+        next_step(output, f"aimc-deploy adapt --task {shlex.quote(run.task)}{options.place(run.bundle)}")
 
 
 def show(result: MapResult) -> None:

@@ -42,7 +42,10 @@ Output = Annotated[Format, typer.Option("--format", help="What to print on stand
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be done; write nothing.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks.")]
 BundlePath = Annotated[Path | None, typer.Option("--bundle", "-b", help="Bundle folder [./aimc-bundle].")]
-TaskName = Annotated[str | None, typer.Option("--task", "-t", help="Task; see `aimc-deploy tasks`.")]
+TaskName = Annotated[
+    str | None,
+    typer.Option("--task", "-t", help="Task (see `aimc-deploy tasks`), or a YAML file that describes one."),
+]
 DataDir = Annotated[
     Path | None,
     typer.Option("--data-dir", help="Folder with the task's files (GLUE TSV, CSV, JSONL or parquet)."),

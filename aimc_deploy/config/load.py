@@ -19,6 +19,7 @@ from pydantic import BaseModel, ValidationError
 
 from aimc_deploy.config.hardware import Hardware
 from aimc_deploy.config.run import Run
+from aimc_deploy.config.task import TaskFile
 from aimc_deploy.config.yaml_file import Document, Key, parse_yaml, read_yaml
 from aimc_deploy.errors import ConfigError
 
@@ -63,6 +64,18 @@ def load_hardware_json(path: Path) -> Hardware:
     except (OSError, ValueError, RecursionError) as error:
         raise ConfigError(f"{path}: cannot be read ({error}); map the model again") from None
     return _checked(Hardware, content, {(): str(path)})
+
+
+def load_task(path: Path) -> TaskFile:
+    """A task of the user's own.
+
+    Raises:
+        ConfigError: the file cannot be read, or every mistake in it at once, with its line.
+    """
+    document = read_yaml(path)
+    if not isinstance(document.data, dict):
+        raise ConfigError(f"{path}: a task is a mapping of keys to values: name, text, labels, train, dev")
+    return _checked(TaskFile, document.data, document.places)
 
 
 def config_digest(config: BaseModel) -> str:

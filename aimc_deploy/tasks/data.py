@@ -59,6 +59,14 @@ def load_data(task: Task, data_dir: Path | None) -> TaskData:
     Raises:
         DataError: the data is missing (and how to get it) or malformed (file and line).
     """
+    if task.files is not None:
+        if data_dir is not None:
+            raise DataError(
+                f"the file that describes task '{task.name}' names its data, so that none is read from "
+                f"{data_dir}: leave out --data-dir"
+            )
+        train, dev = task.files
+        return TaskData(_from_file(task, train), _from_file(task, dev))
     if task.hub is None:
         if data_dir is not None:
             raise DataError(

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Literal, cast
 
-from aimc_deploy.errors import DataError
+from aimc_deploy.config.load import load_task
+from aimc_deploy.errors import ConfigError, DataError
 
 Metric = Literal["accuracy", "f1", "matthews", "pearson", "spearman", "exact_match"]
 Kind = Literal["classes", "score", "spans"]
@@ -35,6 +37,7 @@ class Task:
             are left out, and counted in the source of the split; 0 accepts none.
         kind: a class, a score, or a part of the second text that answers the first.
         max_length: tokens of a sample, or of a window, if nothing else is said.
+        files: train and dev of a task that the user described in a file of his own.
         epochs: how long an adapter is trained if nothing else is said.
     """
 
@@ -57,6 +60,11 @@ class Task:
     broken_share: float = 0.0
     kind: Kind = "classes"
     max_length: int = 128
+    files: tuple[Path, Path] | None = None
+
+    def identity(self) -> dict[str, Any]:
+        """All that decides what is learned and measured, wherever the data lies."""
+        return asdict(replace(self, files=None, description="", title=""))
 
     @property
     def outputs(self) -> int:
@@ -221,17 +229,42 @@ TASKS: Mapping[str, Task] = {task.name: task for task in _ALL}
 
 
 def get_task(name: str) -> Task:
-    """The task of that name.
+    """The task of that name, or the one that a YAML file describes.
 
     Raises:
         DataError: there is none; the message lists those there are.
+        ConfigError: the file cannot be read or has mistakes.
     """
     if name in TASKS:
         return TASKS[name]
+    if name.endswith((".yaml", ".yml")):
+        return _from_file(Path(name))
     plain = name.casefold().replace("-", "").replace("_", "")
     close = difflib.get_close_matches(plain, TASKS, n=3)
     hint = f"; did you mean {' or '.join(close)}?" if close else ""
     raise DataError(
         f"there is no task '{name}': choose one of {', '.join(TASKS)}{hint} "
-        "(`aimc-deploy tasks` describes them)"
+        "(`aimc-deploy tasks` describes them), or give a YAML file that describes your own"
+    )
+
+
+def _from_file(path: Path) -> Task:
+    described = load_task(path)
+    if described.name in TASKS:
+        raise ConfigError(f"{path}: name: there is a task '{described.name}' already: choose another name")
+    return Task(
+        name=described.name,
+        title=described.name,
+        text_columns=described.text,
+        label_column=described.label,
+        labels=tuple(label.strip().casefold() for label in described.labels),
+        metric=cast(Metric, described.metrics()[0]),
+        metrics=cast(tuple[Metric, ...], described.metrics()),
+        folder="",
+        hub=None,
+        description=described.description,
+        epochs=described.epochs,
+        kind=described.kind,
+        max_length=described.max_length,
+        files=(path.parent / described.train, path.parent / described.dev),
     )

@@ -67,7 +67,9 @@ def read_table(path: Path, task: Task) -> Table:
     Raises:
         DataError: it cannot be read, or a line is not what the task needs (file, line, what is allowed).
     """
-    ending = next(ending for ending in readers(task) if path.name.endswith(ending))
+    ending = next((ending for ending in readers(task) if path.name.endswith(ending)), None)
+    if ending is None:
+        raise DataError(f"{path}: of this ending no file is read: use {', '.join(readers(task))}")
     return to_table(readers(task)[ending](path, task), task, str(path))
 
 
@@ -130,6 +132,8 @@ def _columns(task: Task, names: Iterable[str], where: str) -> tuple[str, ...]:
         there[key] = name
     wanted = [*zip(task.text_columns, _TEXT_NAMES[len(task.text_columns)], strict=True)]
     wanted.append((task.label_column, _LABEL_NAMES))
+    if task.files is not None:  # the user said what they are called
+        wanted = [(name, ()) for name, _ in wanted]
     found = []
     for name, others in wanted:
         match = [there[key] for key in map(str.casefold, (name, *others)) if key in there]
@@ -165,8 +169,10 @@ def _text(value: Any, name: str, where: str) -> str:
 
 def _class_number(labels: tuple[str, ...]) -> Callable[[Any, str], int]:
     """How to turn what stands in a label column, a number or a word, into the number of the class."""
-    numbers = {str(number): number for number in range(len(labels))}
-    numbers |= {word: number for number, word in enumerate(labels)}
+    words = {word: number for number, word in enumerate(labels)}
+    # Where the words are numbers themselves, as in one to five stars, only these count.
+    plain = {} if any(word.isdigit() for word in labels) else {str(n): n for n in range(len(labels))}
+    numbers = {**plain, **words}
 
     def to_label(value: Any, where: str) -> int:
         number = numbers.get(str(value).strip().casefold())

@@ -78,7 +78,7 @@ def adapter_name(config: Run) -> str:
     if config.adapt.name:
         return config.adapt.name
     full = "-full" if config.adapt.method == "full" else ""
-    return config.task + full + ("" if config.adapt.hardware_aware else "-digital")
+    return get_task(config.task).name + full + ("" if config.adapt.hardware_aware else "-digital")
 
 
 def run(
@@ -203,7 +203,8 @@ def _existing(where: Path, name: str, existing: str, run_sha256: str) -> AdaptRe
 def _run_digest(config: Run, bundle: Bundle, data_sha256: str) -> str:
     """What a checkpoint may be continued for: the same settings on the same base and data."""
     content = [
-        config.model_dump(mode="json", include={"seed", "task", "max_length", "hardware"}),
+        get_task(config.task).identity(),
+        config.model_dump(mode="json", include={"seed", "max_length", "hardware"}),
         config.adapt.model_dump(mode="json", exclude={"checkpoint_steps"}),
         bundle.manifest.base_sha256,
         bundle.manifest.files["model.safetensors"].sha256,

@@ -82,20 +82,19 @@ def adapters_for(bundle: Bundle, config: Run) -> tuple[str, ...]:
     Raises:
         ArtifactError: there is none, or one is for another task.
     """
+    wanted = get_task(config.task).name
     names = config.evaluate.adapters or tuple(
-        name for name in bundle.adapters() if read_record(bundle, name).task == config.task
+        name for name in bundle.adapters() if read_record(bundle, name).task == wanted
     )
     if not names:
         raise ArtifactError(
-            f"{bundle.path} has no adapter for '{config.task}': train one with "
+            f"{bundle.path} has no adapter for '{wanted}': train one with "
             f"`aimc-deploy adapt --task {config.task}`"
         )
     for name in names:
         task = read_record(bundle, name).task
-        if task != config.task:
-            raise ArtifactError(
-                f"adapter '{name}' is for task '{task}', not '{config.task}': use --task {task}"
-            )
+        if task != wanted:
+            raise ArtifactError(f"adapter '{name}' is for task '{task}', not '{wanted}': use --task {task}")
     return names
 
 
@@ -148,7 +147,7 @@ def run(
             chip=chip,
             times=times,
             hardware=hardware,
-            task=task.name,
+            task=config.task,
             data_dir=config.data_dir,
             samples=settings.eval_samples,
             batch_size=settings.batch_size,
@@ -209,7 +208,8 @@ def _request(
         hardware.digest(),
         times,
         data_sha256,
-        config.model_dump(mode="json", include={"seed": True, "task": True, "evaluate": _COUNTS}),
+        get_task(config.task).identity(),
+        config.model_dump(mode="json", include={"seed": True, "evaluate": _COUNTS}),
     ]
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
