@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from aimc_deploy.cli import adapt, config, env, evaluate, inspect, map, report, run, tasks, verify
+from aimc_deploy.cli import adapt, config, env, evaluate, inspect, map, predict, report, run, tasks, verify
 from aimc_deploy.version import __version__
 
 app = typer.Typer(
@@ -23,6 +23,7 @@ for name, function in {
     "map": map.command,
     "adapt": adapt.command,
     "evaluate": evaluate.command,
+    "predict": predict.command,
     "report": report.command,
     "run": run.command,
     "inspect": inspect.command,

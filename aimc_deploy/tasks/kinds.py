@@ -29,7 +29,7 @@ def score(task: Task, predictions: np.ndarray, features: Features) -> dict[str, 
     """Every metric of the task.
 
     Args:
-        predictions: what :func:`aimc_deploy.workflows.predict.predict` gives.
+        predictions: what :func:`aimc_deploy.workflows.logits.predict` gives.
 
     Raises:
         TrainingError: a prediction is not finite.

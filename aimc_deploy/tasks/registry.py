@@ -26,6 +26,7 @@ class Task:
     Attributes:
         text_columns: one or two, as the hub names them.
         labels: words in the order of the class numbers; empty for the other kinds.
+        label_column: empty where only texts are read.
         metric: the one that gates and plots use; ``metrics`` are all that are reported.
         folder: what GLUE calls the folder of its files.
         hub: dataset and configuration on the hub; None for data that comes with this package.

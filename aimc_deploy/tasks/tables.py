@@ -14,7 +14,7 @@ import math
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -67,10 +67,34 @@ def read_table(path: Path, task: Task) -> Table:
     Raises:
         DataError: it cannot be read, or a line is not what the task needs (file, line, what is allowed).
     """
+    return to_table(_rows(path, task), task, str(path))
+
+
+def read_texts(path: Path, task: Task) -> tuple[list[str], ...]:
+    """The texts of a file that needs no labels, one list for each text column.
+
+    Raises:
+        DataError: it cannot be read, a column is missing, or a text is empty.
+    """
+    texts: tuple[list[str], ...] = tuple([] for _ in task.text_columns)
+    names: tuple[str, ...] | None = None
+    task = replace(task, label_column="")
+    for row in _rows(path, task):
+        if row.fault:
+            raise DataError(f"{row.where}: {row.fault}")
+        names = names or _columns(task, row.cells, row.where)
+        for column, cell, name in zip(texts, _cells(row, names), names, strict=True):
+            column.append(_text(cell, name, row.where))
+    if not texts[0]:
+        raise DataError(f"{path}: there are no texts in it; it needs at least one")
+    return texts
+
+
+def _rows(path: Path, task: Task) -> Iterator[Row]:
     ending = next((ending for ending in readers(task) if path.name.endswith(ending)), None)
     if ending is None:
         raise DataError(f"{path}: of this ending no file is read: use {', '.join(readers(task))}")
-    return to_table(readers(task)[ending](path, task), task, str(path))
+    return readers(task)[ending](path, task)
 
 
 def to_table(rows: Iterable[Row], task: Task, source: str) -> Table:
@@ -131,7 +155,8 @@ def _columns(task: Task, names: Iterable[str], where: str) -> tuple[str, ...]:
             raise DataError(f"{where}: two columns are called '{key}': give each its own name")
         there[key] = name
     wanted = [*zip(task.text_columns, _TEXT_NAMES[len(task.text_columns)], strict=True)]
-    wanted.append((task.label_column, _LABEL_NAMES))
+    if task.label_column:
+        wanted.append((task.label_column, _LABEL_NAMES))
     if task.files is not None:  # the user said what they are called
         wanted = [(name, ()) for name, _ in wanted]
     found = []

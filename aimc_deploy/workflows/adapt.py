@@ -43,8 +43,8 @@ from aimc_deploy.workflows.adapters import (
     write_adapter,
 )
 from aimc_deploy.workflows.input_ranges import calibrate_ranges, get_ranges, set_ranges
+from aimc_deploy.workflows.logits import batch_count, predict
 from aimc_deploy.workflows.map import create_bundle, map_again
-from aimc_deploy.workflows.predict import batch_count, predict
 from aimc_deploy.workflows.progress import Progress, Silent
 from aimc_deploy.workflows.trainer import (
     AnotherChip,

@@ -34,7 +34,7 @@ from aimc_deploy.workflows.adapters import device_of, lora_switched_off, read_re
 from aimc_deploy.workflows.deployed import DeployedModel
 from aimc_deploy.workflows.input_ranges import calibrate_ranges
 from aimc_deploy.workflows.inspect import read_results
-from aimc_deploy.workflows.predict import predict
+from aimc_deploy.workflows.logits import predict
 from aimc_deploy.workflows.progress import Progress, Silent
 
 DIGITAL = -1  # stands in a chip's place for the model without hardware

@@ -12,7 +12,7 @@ from aimc_deploy.nn.convert import analog_layers
 from aimc_deploy.tasks.data import Split, sample
 from aimc_deploy.tasks.kinds import prepare
 from aimc_deploy.tasks.registry import Task
-from aimc_deploy.workflows.predict import batches
+from aimc_deploy.workflows.logits import batches
 
 BATCH_SIZE = 32  # of the calibration, whatever that of the training is
 

@@ -24,7 +24,7 @@ from aimc_deploy.models.checkpoint import BUNDLED
 from aimc_deploy.tasks.data import load_data
 from aimc_deploy.tasks.features import Features, encode
 from aimc_deploy.tasks.registry import get_task
-from aimc_deploy.workflows.predict import predict
+from aimc_deploy.workflows.logits import predict
 from benchmark.models import BATCH, LENGTH, SEED, lora
 from benchmark.timing import Figure
 

@@ -43,6 +43,14 @@ COMMANDS: dict[str, tuple[str, set[str]]] = {
             *SHOWN,
         },
     ),
+    "predict": (
+        "TEXT",
+        {
+            *("--file", "--task", "--bundle", "--adapter", "--chip", "--at", "--no-hardware", "--device"),
+            *CONFIGURED,
+            *SHOWN,
+        },
+    ),
     "report": ("", {"--bundle", *SHOWN}),
     "run": ("RECIPE", {"--bundle", "--data-dir", "--set", "--seed", "--device", "--dry-run", *SHOWN}),
     "inspect": ("", {"--bundle", *SHOWN}),

@@ -26,7 +26,7 @@ from aimc_deploy.tasks.registry import get_task
 from aimc_deploy.workflows import adapt, base, evaluate
 from aimc_deploy.workflows.adapters import lora_switched_off
 from aimc_deploy.workflows.deployed import DeployedModel, load
-from aimc_deploy.workflows.predict import predict
+from aimc_deploy.workflows.logits import predict
 
 Configure = Callable[..., Run]
 

@@ -23,7 +23,7 @@ from aimc_deploy.tasks.features import encode
 from aimc_deploy.tasks.registry import get_task
 from aimc_deploy.workflows import adapt, base, evaluate, input_ranges
 from aimc_deploy.workflows.deployed import DeployedModel
-from aimc_deploy.workflows.predict import predict
+from aimc_deploy.workflows.logits import predict
 
 Configure = Callable[..., Run]
 Ranges = dict[str, list[float] | None]

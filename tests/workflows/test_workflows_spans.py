@@ -14,7 +14,7 @@ from tiny_deployment import BAD, GOOD, OTHER, write_checkpoint
 
 from aimc_deploy.artifact.bundle import Bundle
 from aimc_deploy.config.run import Run, Source
-from aimc_deploy.workflows import adapt, evaluate, map
+from aimc_deploy.workflows import adapt, evaluate, map, predict
 from aimc_deploy.workflows.deployed import load
 
 Configure = Callable[..., Run]
@@ -76,6 +76,16 @@ def test_an_adapter_for_spans_is_trained_measured_and_switched_to(
         model.set_adapter("sst2").drift("0s")
         assert torch.equal(model(input_ids=ids).logits, before)
     assert model.base_sha256() == base, "no tile changes"
+
+
+def test_the_answer_is_a_part_of_the_context(mapped: Path, configure: Configure, questions: Path) -> None:
+    config = spans(configure, mapped, questions)
+    adapt.run(config)
+    (found,) = predict.run(config, ["good", "the film was great"], chip=1, at="1y")
+    assert found.texts == ("good", "the film was great")
+    assert isinstance(found.answer, str)
+    assert found.answer in "the film was great"
+    assert found.probability is None
 
 
 def test_it_learns(mapped: Path, configure: Configure, questions: Path) -> None:
