@@ -12,6 +12,7 @@ from aimc_deploy.cli import options
 from aimc_deploy.cli.output import Bar, emit, err, guarded, next_step, note, out
 
 if TYPE_CHECKING:
+    from aimc_deploy.config.run import Run
     from aimc_deploy.workflows.adapt import AdaptResult
 
 
@@ -54,6 +55,7 @@ def command(
 
         aimc-deploy adapt
         aimc-deploy adapt --task sst2 --data-dir glue/SST-2 --train-samples 20000
+        aimc-deploy adapt --task sst2,cola,rte --data-dir glue
         aimc-deploy adapt --task sst2 --no-hardware
         aimc-deploy adapt --task sst2 --start-from sst2-digital
         aimc-deploy adapt --task sst2 --method full --out retrained
@@ -82,20 +84,40 @@ def command(
         note(output, "dry run: nothing was trained or written")
         return
     from aimc_deploy.workflows import adapt as workflow
+    from aimc_deploy.workflows import several
 
-    existing: Literal["replace", "refuse"] = "replace" if overwrite else "refuse"
     try:
         with Bar(output) as bar:
-            result = workflow.run(run, out=bundle_out, resume=resume, existing=existing, progress=bar)
+            if several.is_several(run.task):
+                result = adapt_several(run, overwrite, output, bar)
+            else:
+                existing: Literal["replace", "refuse"] = "replace" if overwrite else "refuse"
+                result = workflow.run(run, out=bundle_out, resume=resume, existing=existing, progress=bar)
+                emit(output, payload(result), lambda: show(result))
     except KeyboardInterrupt:
         err.print("stopped; the last checkpoint is kept: continue with the same command and --resume")
         raise
-    emit(output, payload(result), lambda: show(result))
     data = "" if run.data_dir is None else f" --data-dir {shlex.quote(run.data_dir)}"
     next_step(
         output,
         f"aimc-deploy evaluate --task {shlex.quote(run.task)}{options.place(result.bundle.path)}{data}",
     )
+
+
+def adapt_several(run: Run, overwrite: bool, output: options.Format, bar: Bar) -> AdaptResult:
+    """One task after the other; what is finished is kept, and what was interrupted goes on."""
+    from aimc_deploy.workflows import several
+
+    chosen, results = several.with_data(run), []
+    for result in several.adapt_each(run, chosen.tasks, overwrite=overwrite, progress=bar):
+        results.append(result)
+        if output is options.Format.human:
+            show(result)
+    if output is options.Format.json:
+        emit(output, [payload(result) for result in results], lambda: None)
+    for name, reason in chosen.left_out.items():
+        note(output, f"left out {name}: {reason}")
+    return results[-1]
 
 
 def payload(result: AdaptResult) -> dict[str, Any]:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from aimc_deploy.cli import options
-from aimc_deploy.cli.output import Bar, emit, err, guarded, next_step, out
+from aimc_deploy.cli.output import Bar, emit, err, guarded, next_step, note, out
+from aimc_deploy.config.run import Run
 from aimc_deploy.errors import GateFailed
 
 if TYPE_CHECKING:
     from aimc_deploy.workflows.evaluate import EvaluateResult
+    from aimc_deploy.workflows.several import Overview
 
 
 @guarded
@@ -57,6 +60,7 @@ def command(
 
         aimc-deploy evaluate
         aimc-deploy evaluate --task sst2 --chips 10 --times 0s,1d,1y,10y --data-dir glue/SST-2
+        aimc-deploy evaluate --task all --data-dir glue
         aimc-deploy evaluate --task sst2 --max-drop 0.01 --at 1y
     """
     run = options.resolve(
@@ -83,7 +87,11 @@ def command(
         hardware_of_bundle=True,
     )
     from aimc_deploy.workflows import evaluate as workflow
+    from aimc_deploy.workflows import several
 
+    if several.is_several(run.task):
+        evaluate_several(run, output)
+        return
     with Bar(output) as bar:
         result = workflow.run(run, out=results, progress=bar)
     from aimc_deploy.artifact.results import summarise
@@ -98,6 +106,42 @@ def command(
     if result.failures:
         raise GateFailed("; ".join(result.failures))
     next_step(output, f"aimc-deploy report{options.place(run.bundle)}")
+
+
+def evaluate_several(run: Run, output: options.Format) -> None:
+    """Every task of a list, or every one with an adapter, and one table of all."""
+    from aimc_deploy.workflows import several
+
+    chosen = several.with_adapters(run)
+    with Bar(output) as bar:
+        measured = several.evaluate_each(run, chosen.tasks, progress=bar)
+    found = several.overview([result.results for result in measured])
+    emit(output, asdict(found), lambda: show_several(found))
+    for name, reason in chosen.left_out.items():
+        note(output, f"left out {name}: {reason}")
+    failures = [f"{result.results.task}: {line}" for result in measured for line in result.failures]
+    if failures:
+        raise GateFailed("; ".join(failures))
+    next_step(output, f"aimc-deploy report{options.place(run.bundle)}")
+
+
+def show_several(found: Overview) -> None:
+    """A line for each adapter, a column for each time."""
+    from rich.table import Table
+
+    table = Table()
+    for name in ("task", "metric", "adapter"):
+        table.add_column(name, overflow="fold")
+    for name in ("no hardware", *found.times):
+        table.add_column(name, justify="right", no_wrap=True)
+    for line in found.lines:
+        values = [f"{value:.3f}" for value in (line.digital, *line.means)]
+        table.add_row(line.task, line.metric, line.adapter, *values)
+    if found.average is not None:
+        table.add_section()
+        values = [f"{value:.3f}" for value in (found.average.digital, *found.average.means)]
+        table.add_row(found.average.task, found.average.metric, found.average.adapter, *values)
+    out.print(table)
 
 
 def show(result: EvaluateResult) -> None:

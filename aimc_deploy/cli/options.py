@@ -44,7 +44,9 @@ Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks.")]
 BundlePath = Annotated[Path | None, typer.Option("--bundle", "-b", help="Bundle folder [./aimc-bundle].")]
 TaskName = Annotated[
     str | None,
-    typer.Option("--task", "-t", help="Task (see `aimc-deploy tasks`), or a YAML file that describes one."),
+    typer.Option(
+        "--task", "-t", help="Task (see `aimc-deploy tasks`), a YAML file that describes one, a list, or all."
+    ),
 ]
 DataDir = Annotated[
     Path | None,
