@@ -10,7 +10,7 @@ import typer
 from aimc_deploy.cli import options
 from aimc_deploy.cli.output import Bar, emit, err, guarded, next_step, note, out
 from aimc_deploy.config.run import Run
-from aimc_deploy.errors import GateFailed
+from aimc_deploy.errors import ConfigError, GateFailed
 
 if TYPE_CHECKING:
     from aimc_deploy.workflows.evaluate import EvaluateResult
@@ -90,6 +90,8 @@ def command(
     from aimc_deploy.workflows import several
 
     if several.is_several(run.task):
+        if results is not None:
+            raise ConfigError("--results names the results of one task: leave it out, or name one task")
         evaluate_several(run, output)
         return
     with Bar(output) as bar:

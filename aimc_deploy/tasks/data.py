@@ -42,10 +42,15 @@ class Split:
 
 @dataclass(frozen=True)
 class TaskData:
-    """What a task is learned from and what it is measured on."""
+    """What a task is learned from and what it is measured on.
+
+    Attributes:
+        second: the other dev set of a task that has one; None where its file is not there.
+    """
 
     train: Split
     dev: Split
+    second: Split | None = None
 
 
 def load_data(task: Task, data_dir: Path | None) -> TaskData:
@@ -76,7 +81,12 @@ def load_data(task: Task, data_dir: Path | None) -> TaskData:
         return TaskData(_bundled(task, "train"), _bundled(task, "dev"))
     if data_dir is not None:
         train, dev = _find(task, data_dir)
-        return TaskData(_from_file(task, train), _from_file(task, dev))
+        second = _pick(dev.parent, task, task.second_files)
+        return TaskData(
+            _from_file(task, train),
+            _from_file(task, dev),
+            None if second is None else _from_file(task, second),
+        )
     return TaskData(*_from_hub(task, task.hub))
 
 
@@ -143,10 +153,10 @@ def _from_file(task: Task, path: Path) -> Split:
     return _from_table(read_table(path, task), str(path))
 
 
-def _from_hub(task: Task, hub: tuple[str, str]) -> tuple[Split, Split]:
-    """Both splits through ``datasets``, which keeps what it has downloaded once."""
+def _from_hub(task: Task, hub: tuple[str, str]) -> list[Split]:
+    """The splits through ``datasets``, which keeps what it has downloaded once."""
     splits = []
-    for name in (task.train_split, task.dev_split):
+    for name in filter(None, (task.train_split, task.dev_split, task.second_split)):
         source = f"{' '.join(hub)} {name}"
         try:
             from datasets import load_dataset
@@ -160,7 +170,7 @@ def _from_hub(task: Task, hub: tuple[str, str]) -> tuple[Split, Split]:
                 f"FOLDER/{task.folder}"
             ) from error
         splits.append(_from_table(to_table(column_rows(columns, source), task, source), source))
-    return splits[0], splits[1]
+    return splits
 
 
 def _find(task: Task, data_dir: Path) -> tuple[Path, Path]:

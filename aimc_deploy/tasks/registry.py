@@ -38,6 +38,8 @@ class Task:
             are left out, and counted in the source of the split; 0 accepts none.
         kind: a class, a score, or a part of the second text that answers the first.
         max_length: tokens of a sample, or of a window, if nothing else is said.
+        second_split, second_files: of another dev set, whose metrics end in ``_mm``: texts of other genres
+            than those learned from.
         files: train and dev of a task that the user described in a file of his own.
         epochs: how long an adapter is trained if nothing else is said.
     """
@@ -61,6 +63,8 @@ class Task:
     broken_share: float = 0.0
     kind: Kind = "classes"
     max_length: int = 128
+    second_split: str | None = None
+    second_files: tuple[str, ...] = ()
     files: tuple[Path, Path] | None = None
 
     def identity(self) -> dict[str, Any]:
@@ -158,7 +162,7 @@ _ALL = (
     ),
     Task(
         name="mnli",
-        title="MNLI (matched)",
+        title="MNLI",
         text_columns=("premise", "hypothesis"),
         labels=("entailment", "neutral", "contradiction"),
         metric="accuracy",
@@ -168,6 +172,8 @@ _ALL = (
         epochs=1.0,
         dev_split="validation_matched",
         dev_files=("dev_matched", "validation_matched", "dev", "validation"),
+        second_split="validation_mismatched",
+        second_files=("dev_mismatched", "validation_mismatched"),
         description="Multi-Genre Natural Language Inference: does the premise entail the hypothesis?",
     ),
     Task(

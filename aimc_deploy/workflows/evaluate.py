@@ -37,6 +37,7 @@ from aimc_deploy.workflows.inspect import read_results
 from aimc_deploy.workflows.logits import predict
 from aimc_deploy.workflows.progress import Progress, Silent
 
+SECOND = "_mm"  # ends the metrics of a second dev set: MNLI's of other genres
 DIGITAL = -1  # stands in a chip's place for the model without hardware
 
 
@@ -129,7 +130,7 @@ def run(
     dev = data.dev
     if settings.eval_samples is not None:
         dev = sample(dev, settings.eval_samples, config.seed)
-    data_sha256 = dev.sha256
+    data_sha256 = dev.sha256 + ("" if data.second is None else data.second.sha256)
     if isinstance(hardware.dac.input_range, StaticRange):
         data_sha256 += data.train.sha256  # which ranges may be calibrated on
     request = _request(config, bundle, names, hardware, times, data_sha256)
@@ -286,13 +287,16 @@ def _run_job(job: Job) -> Iterator[Row]:
     )
 
     def measure(time: str) -> Row:
-        logits = predict(model, features, tokenizer, job.batch_size)
+        metrics = {}
+        for ending, own in features.items():
+            found = score(task, predict(model, own, tokenizer, job.batch_size), own)
+            metrics |= {name + ending: value for name, value in found.items()}
         return Row(
             adapter=job.adapter if job.lora else f"{job.adapter} (LoRA off)",
             chip=job.chip,
             time=time,
             t_s=seconds(time),
-            metrics=score(task, logits, features),
+            metrics=metrics,
         )
 
     with contextlib.nullcontext() if job.lora else lora_switched_off(model.model):
@@ -314,8 +318,11 @@ def _open(
     seed: int,
     device: str,
     data: tuple[str, str | None, int | None],
-) -> tuple[DeployedModel, Features, Any]:
-    """The model and the data of a job; a worker's next job is mostly for the same ones."""
+) -> tuple[DeployedModel, dict[str, Features], Any]:
+    """The model and the dev sets of a job; a worker's next job is mostly for the same ones.
+
+    The dev sets come with the ending of their metrics.
+    """
     bundle = Bundle.open(bundle_path)
     tokenizer, record = base.read_tokenizer(bundle), read_record(bundle, adapter)
     task_name, data_dir, samples = data
@@ -328,5 +335,11 @@ def _open(
 
     model = DeployedModel(bundle, hardware, seed=seed).to(device_of(device))
     model.set_adapter(adapter, calibration).eval()
-    dev = loaded.dev if samples is None else sample(loaded.dev, samples, seed)
-    return model, prepare(task, dev, tokenizer, record.max_length), tokenizer
+    splits = {"": loaded.dev, **({} if loaded.second is None else {SECOND: loaded.second})}
+    features = {
+        ending: prepare(
+            task, dev if samples is None else sample(dev, samples, seed), tokenizer, record.max_length
+        )
+        for ending, dev in splits.items()
+    }
+    return model, features, tokenizer

@@ -138,8 +138,14 @@ def test_the_folder_itself_comes_first(tmp_path: Path) -> None:
 
 def test_names_that_only_some_tasks_have(tmp_path: Path) -> None:
     pair = "sentence1\tsentence2\tlabel\na\tb\t1\n"
-    put(tmp_path / "MNLI", train__tsv=pair, dev_matched__tsv=pair, dev_mismatched__tsv="not read")
-    assert load_data(MNLI, tmp_path).dev.source.endswith("dev_matched.tsv")
+    put(tmp_path / "MNLI", train__tsv=pair, dev_matched__tsv=pair)
+    data = load_data(MNLI, tmp_path)
+    assert data.dev.source.endswith("dev_matched.tsv")
+    assert data.second is None
+    put(tmp_path / "MNLI", train__tsv=pair, dev_matched__tsv=pair, dev_mismatched__tsv=pair)
+    second = load_data(MNLI, tmp_path).second
+    assert second is not None
+    assert second.source.endswith("dev_mismatched.tsv")
     put(
         tmp_path / "STS-B",
         **{"sts-train.tsv": "g\tf\ty\ti\t2.5\ta\tb\n", "sts-dev.tsv": "g\tf\ty\ti\t0\ta\tb\n"},
@@ -223,10 +229,14 @@ def test_the_hub_is_asked_without_a_data_folder(monkeypatch: pytest.MonkeyPatch)
     asked: list[Any] = []
     train = {"premise": ["p"], "hypothesis": ["h"], "label": [2], "idx": [0]}
     dev = {"premise": ["q"], "hypothesis": ["i"], "label": [0], "idx": [0]}
-    content = {"train": train, "validation_matched": dev}
+    other = {"premise": ["r"], "hypothesis": ["j"], "label": [1], "idx": [0]}
+    content = {"train": train, "validation_matched": dev, "validation_mismatched": other}
     monkeypatch.setattr(datasets, "load_dataset", hub(content, asked))
     data = load_data(MNLI, None)
-    assert asked == [("nyu-mll/glue", "mnli", "train"), ("nyu-mll/glue", "mnli", "validation_matched")]
+    splits = ("train", "validation_matched", "validation_mismatched")
+    assert asked == [("nyu-mll/glue", "mnli", split) for split in splits]
+    assert data.second is not None
+    assert (data.second.texts, data.second.labels) == ((["r"], ["j"]), [1])
     assert (data.train.texts, data.train.labels) == ((["p"], ["h"]), [2])
     assert (data.dev.texts, data.dev.labels) == ((["q"], ["i"]), [0])
     assert data.dev.source == "nyu-mll/glue mnli validation_matched"
