@@ -38,6 +38,10 @@ def command(
     start_from: Annotated[
         str | None, typer.Option(help="Adapter of the same task to go on from; a fresh one if left out.")
     ] = None,
+    from_chip: Annotated[
+        int | None, typer.Option(help="Train on this chip alone, as it is at --at.", min=0)
+    ] = None,
+    at: Annotated[str | None, typer.Option(help="Age of the chip, such as 1y.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue an interrupted run.")] = False,
     overwrite: options.Overwrite = False,
     hardware: options.Hardware = None,
@@ -57,7 +61,8 @@ def command(
         aimc-deploy adapt --task sst2 --data-dir glue/SST-2 --train-samples 20000
         aimc-deploy adapt --task sst2,cola,rte --data-dir glue
         aimc-deploy adapt --task sst2 --no-hardware
-        aimc-deploy adapt --task sst2 --start-from sst2-digital
+        aimc-deploy adapt --task sst2 --start-from sst2 --set hardware.adc.bits=6
+        aimc-deploy adapt --task sst2 --start-from sst2 --from-chip 3 --at 10y --train-samples 100
         aimc-deploy adapt --task sst2 --method full --out retrained
     """
     run = options.resolve(
@@ -73,6 +78,8 @@ def command(
             "adapt.train_samples": train_samples,
             "adapt.epochs": epochs,
             "adapt.start_from": start_from,
+            "adapt.chip": from_chip,
+            "adapt.age": at,
             "hardware": hardware,
             "seed": seed,
             "device": device,

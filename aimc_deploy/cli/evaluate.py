@@ -25,6 +25,7 @@ def command(
         list[str] | None, typer.Option(help="Adapter to evaluate; repeatable; all of the task if left out.")
     ] = None,
     chips: Annotated[int | None, typer.Option(help="Independently programmed chips.")] = None,
+    chip: Annotated[int | None, typer.Option(help="Measure this chip alone.", min=0)] = None,
     times: Annotated[str | None, typer.Option(help="Times since programming, such as 0s,1h,1d,1y.")] = None,
     compensation: Annotated[str | None, typer.Option(help="none, global or per_column.")] = None,
     min_accuracy: Annotated[
@@ -72,6 +73,7 @@ def command(
             "data_dir": None if data_dir is None else str(data_dir),
             "evaluate.adapters": adapter or None,
             "evaluate.chips": chips,
+            "evaluate.chip": chip,
             "evaluate.times": None if times is None else [part.strip() for part in times.split(",")],
             "evaluate.compensation": compensation,
             "evaluate.gate.min_accuracy": min_accuracy,

@@ -54,6 +54,13 @@ class Adapt(Model):
         ),
     ] = "chips"
     drift: Annotated[Time, Field(description="largest age of these chips, with noise: chips")] = "10y"
+    chip: Annotated[
+        int | None,
+        Field(
+            ge=0, description="with noise: chips, this one alone, at the age below; null: another each step"
+        ),
+    ] = None
+    age: Annotated[Time, Field(description="of the chip above")] = "0s"
     weight_noise: Annotated[
         float,
         Field(
@@ -94,6 +101,7 @@ class Evaluate(Model):
     """Which chips and which times."""
 
     chips: Annotated[int, Field(ge=1, le=10_000)] = 10
+    chip: Annotated[int | None, Field(ge=0, description="only this one; null: as many as chips says")] = None
     times: Annotated[tuple[Time, ...], Field(min_length=1)] = DEFAULT_TIMES
     batch_size: Annotated[int, Field(ge=1, le=4096)] = 64
     eval_samples: Annotated[int | None, Field(ge=1)] = None
@@ -114,7 +122,7 @@ class Evaluate(Model):
         """Before anything is measured, not after an hour of it."""
         if not self.gate.is_set():
             return self
-        if self.chips < 2:
+        if self.chips < 2 or self.chip is not None:
             raise ValueError(
                 "a gate needs at least 2 chips for an interval: raise evaluate.chips (--chips 10)"
             )

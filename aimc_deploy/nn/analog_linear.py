@@ -101,8 +101,11 @@ class AnalogLinear(nn.Linear):
         targets = self.grid.to(self.weight.device)
         self._programmed = targets.program(model, seed, "chip", chip, self.name)
 
-    def drift(self, t_inference_s: float) -> None:
+    def drift(self, t_inference_s: float, *reading: str | int) -> None:
         """Move the programmed chip to ``t_inference_s`` seconds after programming.
+
+        Args:
+            reading: names another reading of the conductances at that time; read and output noise differ.
 
         Raises:
             RuntimeError: nothing is programmed.
@@ -111,8 +114,8 @@ class AnalogLinear(nn.Linear):
             raise RuntimeError(
                 f"layer '{self.name}' is not programmed: call program(chip) before drift(time)"
             )
-        self._segments = self._programmed.drift(t_inference_s, self.hardware)
-        names = (*self._programmed.names, "output", float(t_inference_s))
+        self._segments = self._programmed.drift(t_inference_s, self.hardware, *reading)
+        names = (*self._programmed.names, "output", float(t_inference_s), *reading)
         self._noise = stream(self.weight.device, *names)
 
     def forward(self, input: Float[Tensor, "*batch rows"]) -> Float[Tensor, "*batch cols"]:

@@ -47,11 +47,11 @@ def program(model: nn.Module, seed: int, chip: int) -> None:
             layer.program(seed, chip)
 
 
-def drift(model: nn.Module, t_inference_s: float) -> None:
-    """Move every analog layer to ``t_inference_s`` seconds after programming."""
+def drift(model: nn.Module, t_inference_s: float, *reading: str | int) -> None:
+    """Move every analog layer to ``t_inference_s`` seconds after programming; see ``AnalogLinear.drift``."""
     with torch.no_grad():
         for layer in analog_layers(model).values():
-            layer.drift(t_inference_s)
+            layer.drift(t_inference_s, *reading)
 
 
 def sample_chip(model: nn.Module, oldest_s: float, *names: str | int) -> None:

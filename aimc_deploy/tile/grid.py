@@ -122,10 +122,11 @@ class ProgrammedGrid:
     tiles: tuple[ProgrammedTile, ...]
     names: tuple[str | int, ...]
 
-    def drift(self, t_inference_s: float, hardware: Hardware) -> list[Segment]:
+    def drift(self, t_inference_s: float, hardware: Hardware, *reading: str | int) -> list[Segment]:
         """The layer ``t_inference_s`` seconds after programming, one segment for each set of rows.
 
         Any order of times gives the same result, since each time starts from the programmed state.
+        ``reading`` names another reading than the one an evaluation at that time makes.
         """
         read_per_mvm = hardware.read_noise_per == "mvm"
         device = self.tiles[0].g_plus.device
@@ -133,7 +134,7 @@ class ProgrammedGrid:
             tile.drift(
                 t_inference_s,
                 hardware.drift_compensation,
-                stream(device, *self.names, index, "read", float(t_inference_s)),
+                stream(device, *self.names, index, "read", float(t_inference_s), *reading),
                 read_per_mvm=read_per_mvm,
             )
             for index, tile in enumerate(self.tiles)

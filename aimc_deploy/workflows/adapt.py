@@ -19,6 +19,7 @@ from transformers.trainer_callback import PrinterCallback, TrainerCallback
 from aimc_deploy.artifact.bundle import Bundle
 from aimc_deploy.artifact.contents import check_free
 from aimc_deploy.artifact.manifest import MANIFEST
+from aimc_deploy.config.load import load_hardware_json
 from aimc_deploy.config.run import Run
 from aimc_deploy.config.times import seconds
 from aimc_deploy.errors import ArtifactError
@@ -49,6 +50,7 @@ from aimc_deploy.workflows.progress import Progress, Silent
 from aimc_deploy.workflows.trainer import (
     AnotherChip,
     GuardedTrainer,
+    OneChip,
     Reporter,
     complete_checkpoints,
     training_arguments,
@@ -74,11 +76,25 @@ class AdaptResult:
 
 
 def adapter_name(config: Run) -> str:
-    """The name asked for, else the task's, with what makes a baseline of it."""
-    if config.adapt.name:
-        return config.adapt.name
-    full = "-full" if config.adapt.method == "full" else ""
-    return get_task(config.task).name + full + ("" if config.adapt.hardware_aware else "-digital")
+    """The name asked for, else the task's, with what sets it apart from the task's usual adapter.
+
+    That is the method, the chip, and hardware other than the bundle's.
+    """
+    adapt = config.adapt
+    if adapt.name:
+        return adapt.name
+    task = get_task(config.task).name
+    if not adapt.hardware_aware:
+        return f"{task}-digital"
+    parts = [task]
+    if adapt.method == "full":
+        parts.append("full")
+    if adapt.chip is not None:
+        parts += [f"chip{adapt.chip}", adapt.age]
+    described = Path(config.bundle) / "hardware.json"
+    if described.is_file() and load_hardware_json(described).digest() != config.hardware.digest():
+        parts.append(config.hardware.digest()[:8])
+    return "-".join(parts)
 
 
 def run(
@@ -238,7 +254,8 @@ def _train(
     for layer in analog_layers(model).values():
         layer.digital()
     if adapt.hardware_aware and adapt.noise == "chips" and adapt.method == "lora":
-        callbacks.append(AnotherChip(seconds(adapt.drift), config.seed))
+        one = None if adapt.chip is None else OneChip(adapt.chip, seconds(adapt.age), config.seed)
+        callbacks.append(one or AnotherChip(seconds(adapt.drift), config.seed))
     elif adapt.hardware_aware:
         for layer in analog_layers(model).values():
             layer.simulate(adapt.weight_noise)

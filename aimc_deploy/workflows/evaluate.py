@@ -78,25 +78,44 @@ class Job:
 
 
 def adapters_for(bundle: Bundle, config: Run) -> tuple[str, ...]:
-    """The adapters asked for, else all of the task.
+    """The adapters asked for, else those of the task that were trained for this hardware, or for none.
+
+    On other hardware than the bundle's, those trained for the bundle's come too: what it was like before.
 
     Raises:
         ArtifactError: there is none, or one is for another task.
     """
-    wanted = get_task(config.task).name
-    names = config.evaluate.adapters or tuple(
-        name for name in bundle.adapters() if read_record(bundle, name).task == wanted
-    )
-    if not names:
+    task = get_task(config.task).name
+    for name in config.evaluate.adapters:
+        other = read_record(bundle, name).task
+        if other != task:
+            raise ArtifactError(f"adapter '{name}' is for task '{other}', not '{task}': use --task {other}")
+    if config.evaluate.adapters:
+        return config.evaluate.adapters
+    records = {name: read_record(bundle, name) for name in bundle.adapters()}
+    own = {
+        name: record
+        for name, record in records.items()
+        if record.task == task and record.training.get("chip") in (None, config.evaluate.chip)
+    }
+    if not own:
         raise ArtifactError(
-            f"{bundle.path} has no adapter for '{wanted}': train one with "
-            f"`aimc-deploy adapt --task {config.task}`"
+            f"{bundle.path} has no adapter for '{task}': train one with `aimc-deploy adapt --task {task}`"
         )
-    for name in names:
-        task = read_record(bundle, name).task
-        if task != wanted:
-            raise ArtifactError(f"adapter '{name}' is for task '{task}', not '{wanted}': use --task {task}")
-    return names
+    digest, usual = config.hardware.digest(), bundle.manifest.hardware_digest
+    digital = [name for name, record in own.items() if not record.hardware_aware]
+    aware = {name: record.hardware_digest for name, record in own.items() if record.hardware_aware}
+    fitting = [name for name, trained_for in aware.items() if trained_for == digest]
+    before = [name for name, trained_for in aware.items() if trained_for == usual != digest]
+    if aware and not fitting:
+        trained = {name: own[name].training["hardware"]["name"] for name in aware}
+        there = ", ".join(f"'{name}' for {hardware}" for name, hardware in trained.items())
+        raise ArtifactError(
+            f"no adapter for '{task}' was trained for this hardware (there: {there}): train one with "
+            f"`aimc-deploy adapt --task {task} --start-from {next(iter(own))}` and the same hardware, or "
+            "measure one as it is with --adapter NAME"
+        )
+    return (*fitting, *digital, *before)
 
 
 def run(
@@ -140,6 +159,7 @@ def run(
         if results.settings.get("request_sha256") == request:
             return EvaluateResult(results, check_gate(results, settings.gate), files, kept=True)
 
+    chips = range(DIGITAL, settings.chips) if settings.chip is None else (DIGITAL, settings.chip)
     jobs = [
         Job(
             bundle=bundle.path,
@@ -157,7 +177,7 @@ def run(
         )
         for name in names
         for lora in ((True, False) if settings.unadapted and _has_lora(bundle, name) else (True,))
-        for chip in range(DIGITAL, settings.chips)
+        for chip in chips
     ]
     progress.start(
         f"evaluating {task.name}", sum(len(job.times) if job.chip != DIGITAL else 1 for job in jobs)
@@ -174,7 +194,7 @@ def run(
         hardware_digest=hardware.digest(),
         settings={
             "request_sha256": request,
-            "chips": settings.chips,
+            "chips": len(chips) - 1,
             "times": list(times),
             "batch_size": settings.batch_size,
             "hardware": hardware.model_dump(mode="json"),
@@ -215,7 +235,7 @@ def _request(
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-_COUNTS = {"chips", "batch_size", "unadapted"}
+_COUNTS = {"chips", "chip", "batch_size", "unadapted"}
 
 
 def _is_of(file: str, names: tuple[str, ...]) -> bool:

@@ -18,7 +18,7 @@ from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from aimc_deploy.config.run import Adapt
 from aimc_deploy.errors import ArtifactError, TrainingError
-from aimc_deploy.nn.convert import sample_chip
+from aimc_deploy.nn.convert import drift, program, sample_chip
 from aimc_deploy.physics.random import derive_seed
 from aimc_deploy.workflows.progress import Progress
 
@@ -133,6 +133,25 @@ class AnotherChip(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         sample_chip(kwargs["model"], self.oldest_s, self.seed, "training", state.global_step)
+
+
+class OneChip(TrainerCallback):
+    """Trains on one chip at one age and reads it anew in each step, as a chip that is there does."""
+
+    def __init__(self, chip: int, age_s: float, seed: int) -> None:
+        self.chip = chip
+        self.age_s = age_s
+        self.seed = seed
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        program(kwargs["model"], self.seed, self.chip)
+
+    def on_step_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        drift(kwargs["model"], self.age_s, "training", state.global_step)
 
 
 class Reporter(TrainerCallback):

@@ -27,7 +27,7 @@ COMMANDS: dict[str, tuple[str, set[str]]] = {
         "",
         {
             *("--task", "--bundle", "--name", "--method", "--no-hardware", "--out", "--train-samples"),
-            "--start-from",
+            *("--start-from", "--from-chip", "--at"),
             *("--epochs", "--data-dir", "--resume", "--overwrite", "--device", "--dry-run"),
             *CONFIGURED,
             *SHOWN,
@@ -36,7 +36,16 @@ COMMANDS: dict[str, tuple[str, set[str]]] = {
     "evaluate": (
         "",
         {
-            *("--task", "--bundle", "--adapter", "--chips", "--times", "--compensation", "--min-accuracy"),
+            *(
+                "--task",
+                "--bundle",
+                "--adapter",
+                "--chips",
+                "--chip",
+                "--times",
+                "--compensation",
+                "--min-accuracy",
+            ),
             *("--max-drop", "--at", "--unadapted", "--samples", "--workers", "--results", "--data-dir"),
             "--device",
             *CONFIGURED,

@@ -146,7 +146,7 @@ def test_a_mistake_is_shown_with_the_beginning_of_its_reason(
 def test_all_mistakes_are_shown_at_once(tmp_path: Path) -> None:
     recipe = recipe_of(
         tmp_path,
-        "seed: x\nevaluate:\n  chips: 0\n  chip: 1\nadapt:\n  lora:\n    r: 0\nhardware: {adc: {bits: 1}}\n",
+        "seed: x\nevaluate:\n  chips: 0\n  chops: 1\nadapt:\n  lora:\n    r: 0\nhardware: {adc: {bits: 1}}\n",
     )
     found = complaint(recipe, "task=3", "adapt.lora.alpha=0").splitlines()
     assert sorted(line.split(": ")[0] for line in found) == sorted(
@@ -155,8 +155,8 @@ def test_all_mistakes_are_shown_at_once(tmp_path: Path) -> None:
     keys = [
         "adapt.lora.alpha",
         "adapt.lora.r",
-        "evaluate.chip",
         "evaluate.chips",
+        "evaluate.chops",
         "hardware.adc.bits",
         "seed",
         "task",

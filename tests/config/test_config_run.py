@@ -78,7 +78,7 @@ def values(schema: dict[str, Any], name: str, definitions: dict[str, Any]) -> st
             allow_infinity=False,
         )
     if kind == "string":
-        if name in ("at", "drift", "times"):
+        if name in ("age", "at", "drift", "times"):
             return TIMES
         return NAMES if "pattern" in schema else TEXTS
     return {"boolean": st.booleans(), "null": st.none()}[kind]
@@ -89,6 +89,7 @@ def judgeable(data: dict[str, Any]) -> dict[str, Any]:
     evaluate = data.get("evaluate", {})
     if "gate" in evaluate:
         evaluate["chips"] = max(2, evaluate.get("chips", 2))
+        evaluate.pop("chip", None)
         if evaluate["gate"].get("at") is not None:
             evaluate["times"] = [*evaluate.get("times", []), evaluate["gate"]["at"]]
     return data

@@ -211,7 +211,7 @@ def test_static_ranges_are_calibrated_and_stored(mapped: Path, configure: Config
     hardware = load_preset("pcm-static")
     ranges = hardware.dac.input_range.model_copy(update={"method": method, "batches": 2})
     hardware = hardware.model_copy(update={"dac": hardware.dac.model_copy(update={"input_range": ranges})})
-    record = adapt.run(configure(mapped, hardware=hardware, adapt={"epochs": 0.3})).record
+    record = adapt.run(configure(mapped, hardware=hardware, adapt={"epochs": 0.3, "name": "sst2"})).record
     stored = Bundle.open(mapped).read_json("adapters/sst2/adapter.json")["input_ranges"]
     assert stored == record.input_ranges
     plan = Bundle.open(mapped).read_json("tile_map.json")

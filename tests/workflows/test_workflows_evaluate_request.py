@@ -20,6 +20,7 @@ from aimc_deploy.workflows.evaluate import EvaluateResult
 Configure = Callable[..., Run]
 
 QUICK = {"chips": 2, "times": ("0s",), "batch_size": 64}
+NAMED = {**QUICK, "adapters": ("sst2",)}  # on hardware that it was not trained for
 
 
 def measure(config: Run, **settings: Any) -> EvaluateResult:
@@ -63,7 +64,7 @@ def test_the_same_request_is_not_measured_again(
         {"evaluate": {**QUICK, "eval_samples": 100}},
         {"evaluate": {**QUICK, "compensation": "none"}},
         {"evaluate": QUICK, "seed": 1},
-        {"evaluate": QUICK, "hardware": "pcm-x3"},
+        {"evaluate": NAMED, "hardware": "pcm-x3"},
     ],
     ids=["chips", "times", "batch_size", "unadapted", "eval_samples", "compensation", "seed", "hardware"],
 )
@@ -93,7 +94,7 @@ def test_other_training_data_is_measured_where_it_sets_the_input_ranges(
     tmp_path: Path, adapted: Path, configure: Configure
 ) -> None:
     """An adapter without ranges has them calibrated on training samples, so they are part of the request."""
-    config = configure(adapted, evaluate=QUICK, hardware="pcm-static")
+    config = configure(adapted, evaluate=NAMED, hardware="pcm-static")
     assert not measure(config).kept
     other = write_task(tmp_path / "other", train=30)
     assert not measure(config.model_copy(update={"data_dir": str(other)})).kept
@@ -113,7 +114,7 @@ def test_results_of_several_names_are_kept_apart(measured: Path, configure: Conf
 
 
 def gated(**gate: Any) -> dict[str, Any]:
-    return {"chips": 4, "times": ("0s", "1y"), "gate": gate}
+    return {"chips": 4, "times": ("0s", "1y"), "gate": gate, "adapters": ("sst2",)}
 
 
 def test_the_gate_looks_at_the_lower_bound_of_the_mean(adapted: Path, configure: Configure) -> None:

@@ -60,7 +60,7 @@ def both(tmp_path: Path, both_once: Path) -> Path:
 
 
 def rows(configure: Configure, bundle: Path, hardware: Hardware, **evaluation: Any) -> tuple[Row, ...]:
-    settings = {"chips": 3, "times": ("0s", "1d"), **evaluation}
+    settings = {"chips": 3, "times": ("0s", "1d"), "adapters": Bundle.open(bundle).adapters(), **evaluation}
     return evaluate.run(configure(bundle, hardware=hardware, evaluate=settings)).results.rows
 
 
@@ -69,7 +69,7 @@ def calibration(bundle: Path, data: Path, hardware: Hardware, seed: int = 0) -> 
     tokenizer = base.read_tokenizer(Bundle.open(bundle))
 
     def calibrate(model: nn.Module) -> None:
-        input_ranges.calibrate_ranges(model, hardware, train, tokenizer, 16, seed)
+        input_ranges.calibrate_ranges(model, hardware, get_task("sst2"), train, tokenizer, 16, seed)
 
     return calibrate
 
