@@ -15,6 +15,7 @@ LIBRARIES = (
     "datasets",
     "safetensors",
     "numpy",
+    "numba",
     "scikit-learn",
 )
 
