@@ -177,7 +177,9 @@ def _keep(result: evaluate.EvaluateResult, bundle: Path, stem: Path) -> None:
     stem.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(result.files[0], stem.with_suffix(".json"))
     opened = Bundle.open(bundle)
-    records = {part.adapter: read_record(opened, part.adapter) for part in result.results.baselines}
+    # Rows with LoRA off are of an adapter that has rows of its own.
+    names = [part.adapter for part in result.results.baselines if part.adapter in opened.adapters()]
+    records = {name: read_record(opened, name) for name in names}
     told = {name: {key: record.training[key] for key in TOLD} for name, record in records.items()}
     stem.with_suffix(".training.json").write_text(json.dumps(told, indent=1) + "\n")
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, timezone
 from pathlib import Path
@@ -54,6 +55,9 @@ from aimc_deploy.version import __version__
 
 Writer = Callable[[Path], None]
 """Puts files into the folder it is given."""
+
+PATIENCE_S = 10.0
+"""How long a reader waits for a bundle that others write to without a break."""
 
 _CHANGED = "was changed: its SHA-256 is not the one in the manifest"
 _REMEDY = "copy the bundle anew, or make it again with `aimc-deploy map`"
@@ -137,16 +141,16 @@ class Bundle:
         """
         path = Path(path)
         with reporting(f"{path} cannot be read"):
-            for _ in range(10):
+            patience = time.monotonic() + PATIENCE_S
+            while True:
                 settle(path)
                 before = _stamp(path)
                 try:
                     return cls._open_as_it_is(path, check)
                 except (ArtifactError, OSError):
                     # Another process may have written while we read; if not, the bundle is damaged.
-                    if _stamp(path) == before and is_settled(path):
+                    if (_stamp(path) == before and is_settled(path)) or time.monotonic() > patience:
                         raise
-            return cls._open_as_it_is(path, check)
 
     @classmethod
     def _open_as_it_is(cls, path: Path, check: bool) -> Bundle:
