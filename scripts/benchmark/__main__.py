@@ -37,6 +37,7 @@ def table(arguments: argparse.Namespace) -> None:
             f"| {figure.what} | {figure.threads} | {figure.value:.2f} {figure.unit} | {figure.must:g} | "
             f"{figure.goal:g} | {figure.verdict} | {figure.detail} |"
         )
+    print("\n" + "; ".join(f"{name} {value}" for name, value in machine().items()) + f"; seed {models.SEED}")
     told: dict[str, Any] = {"figures": [{**asdict(figure), "verdict": figure.verdict} for figure in figures]}
     if arguments.peers:
         from benchmark.peers import compare_peers, show
@@ -68,12 +69,16 @@ def write(path: Path | None, told: dict[str, Any]) -> None:
     """Figures, with all that they depend on."""
     if path is None:
         return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps({"seed": models.SEED, "machine": machine(), **told}, indent=1) + "\n")
+
+
+def machine() -> dict[str, str]:
+    """Processor, interpreter and versions."""
     about = Path("/proc/cpuinfo")
     lines_of_cpu = about.read_text().splitlines() if about.exists() else []
     names = [line.split(":", 1)[1].strip() for line in lines_of_cpu if line.startswith("model name")]
-    machine = {"processor": names[0] if names else platform.processor(), **environment()}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps({"seed": models.SEED, "machine": machine, **told}, indent=1) + "\n")
+    return {"processor": names[0] if names else platform.processor(), **environment()}
 
 
 def main() -> None:
