@@ -82,6 +82,21 @@ class Adapt(Model):
     )
     checkpoint_steps: Annotated[int, Field(ge=1)] = 200
 
+    @model_validator(mode="after")
+    def _a_chip_is_met_only_by_lora_on_chips(self) -> Adapt:
+        """Else it would be passed over without a word."""
+        if self.chip is None and self.age != "0s":
+            raise ValueError("age: is of one chip: say which with chip (--from-chip)")
+        if self.chip is not None and (self.method, self.noise, self.hardware_aware) != (
+            "lora",
+            "chips",
+            True,
+        ):
+            raise ValueError(
+                "chip: only LoRA trained on chips meets one (method: lora, noise: chips, with hardware)"
+            )
+        return self
+
 
 class Gate(Model):
     """What the lower confidence bound must satisfy, at one time."""

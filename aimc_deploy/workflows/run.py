@@ -72,7 +72,7 @@ def variants(config: Run) -> list[Run]:
     found = [config]
     for baseline in config.baselines:
         name = None if config.adapt.name is None else f"{config.adapt.name}-{baseline}"
-        update = {**changes[baseline], "name": name, "start_from": None}
+        update = {**changes[baseline], "name": name, "start_from": None, "chip": None, "age": "0s"}
         variant = config.model_copy(update={"adapt": config.adapt.model_copy(update=update)})
         found.insert(0 if baseline == "digital" else len(found), variant)
     return found

@@ -86,6 +86,9 @@ def values(schema: dict[str, Any], name: str, definitions: dict[str, Any]) -> st
 
 def judgeable(data: dict[str, Any]) -> dict[str, Any]:
     """The same, with a gate on two chips and at a time that is evaluated: what a schema cannot say."""
+    adapt = data.get("adapt", {})
+    adapt.pop("chip", None)  # which only some methods meet
+    adapt.pop("age", None)
     evaluate = data.get("evaluate", {})
     if "gate" in evaluate:
         evaluate["chips"] = max(2, evaluate.get("chips", 2))

@@ -11,10 +11,11 @@ import torch
 
 from aimc_deploy.artifact.bundle import Bundle
 from aimc_deploy.config.load import load_preset
-from aimc_deploy.config.run import Run
+from aimc_deploy.config.run import Adapt, Run
 from aimc_deploy.errors import ArtifactError
 from aimc_deploy.workflows import adapt, evaluate
 from aimc_deploy.workflows.deployed import load
+from aimc_deploy.workflows.run import variants
 
 Configure = Callable[..., Run]
 
@@ -91,3 +92,20 @@ def test_an_adapter_for_a_chip_is_measured_on_that_chip(adapted: Path, configure
     (alone,) = (row for row in result.rows if row.adapter == "sst2")
     (among,) = (row for row in all_chips.rows if row.chip == 5)
     assert alone == among
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"method": "full"}, {"noise": "weights"}, {"hardware_aware": False}],
+    ids=["all weights", "weight noise", "no hardware"],
+)
+def test_a_chip_that_training_would_not_meet_is_refused(settings: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="chip: only LoRA trained on chips meets one"):
+        Adapt.model_validate({**settings, "chip": 3})
+    with pytest.raises(ValueError, match="age: is of one chip: say which with chip"):
+        Adapt.model_validate({"age": "1y"})
+
+
+def test_a_baseline_meets_no_chip(mapped: Path, configure: Configure) -> None:
+    config = configure(mapped, adapt={"chip": 3, "age": "1y"}, baselines=("digital", "full"))
+    assert [variant.adapt.chip for variant in variants(config)] == [None, 3, None]
