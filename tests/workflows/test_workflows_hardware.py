@@ -109,3 +109,5 @@ def test_a_chip_that_training_would_not_meet_is_refused(settings: dict[str, Any]
 def test_a_baseline_meets_no_chip(mapped: Path, configure: Configure) -> None:
     config = configure(mapped, adapt={"chip": 3, "age": "1y"}, baselines=("digital", "full"))
     assert [variant.adapt.chip for variant in variants(config)] == [None, 3, None]
+    for variant in variants(config):
+        assert Run.model_validate(variant.model_dump()) == variant, "as the bundle keeps it"
