@@ -10,6 +10,10 @@ from aimc_deploy.config.hardware import Hardware, Model
 from aimc_deploy.config.times import DEFAULT_TIMES, Time, seconds
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
+NameOfTask = Annotated[
+    str, Field(pattern=r"^(\{task\}|[a-z0-9])(\{task\}|[a-z0-9._-]){0,63}$", examples=["{task}-digital"])
+]
+"""A name in which ``{task}`` stands for the task's, so that one recipe serves several tasks."""
 
 
 class Source(Model):
@@ -41,10 +45,13 @@ class Adapt(Model):
     hardware_aware: Annotated[
         bool, Field(description="simulate the hardware in the forward pass of training")
     ] = True
-    name: Annotated[Name | None, Field(description="adapter name; the task's name if null")] = None
+    name: Annotated[
+        NameOfTask | None, Field(description="adapter name, {task} for the task's; null: the task's")
+    ] = None
     lora: Lora = Lora()
     start_from: Annotated[
-        Name | None, Field(description="adapter of the same task to go on from; null: a fresh one")
+        NameOfTask | None,
+        Field(description="adapter to go on from, {task} for the task's name; null: a fresh one"),
     ] = None
     noise: Annotated[
         Literal["chips", "weights"],
@@ -81,6 +88,12 @@ class Adapt(Model):
         None
     )
     checkpoint_steps: Annotated[int, Field(ge=1)] = 200
+
+    def of_task(self, task: str) -> Adapt:
+        """These settings for one task: its name in the place of ``{task}``."""
+        given = {"name": self.name, "start_from": self.start_from}
+        names = {key: name.replace("{task}", task) for key, name in given.items() if name is not None}
+        return self.model_copy(update=names)
 
     @model_validator(mode="after")
     def _a_chip_is_met_only_by_lora_on_chips(self) -> Adapt:

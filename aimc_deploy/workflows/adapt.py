@@ -80,10 +80,10 @@ def adapter_name(config: Run) -> str:
 
     That is the method, the chip, and hardware other than the bundle's.
     """
-    adapt = config.adapt
+    task = get_task(config.task).name
+    adapt = config.adapt.of_task(task)
     if adapt.name:
         return adapt.name
-    task = get_task(config.task).name
     if not adapt.hardware_aware:
         return f"{task}-digital"
     parts = [task]
@@ -118,7 +118,9 @@ def run(
         TrainingError: the loss is not a number.
     """
     progress = progress or Silent()
-    adapt, task = config.adapt, get_task(config.task)
+    task = get_task(config.task)
+    adapt = config.adapt.of_task(task.name)
+    config = config.model_copy(update={"adapt": adapt})
     bundle = Bundle.open(Path(config.bundle))
     name = adapter_name(config)
     if adapt.start_from is not None:

@@ -11,7 +11,7 @@ from aimc_deploy.artifact.manifest import MANIFEST
 from aimc_deploy.config.load import config_digest
 from aimc_deploy.config.run import Run
 from aimc_deploy.errors import ArtifactError
-from aimc_deploy.workflows import adapt, evaluate, map, report
+from aimc_deploy.workflows import adapt, evaluate, map, report, several
 from aimc_deploy.workflows.progress import Progress, Silent
 
 
@@ -28,7 +28,7 @@ class Step:
 
 
 def run(config: Run, *, progress: Progress | None = None) -> Iterator[Step]:
-    """Map, adapt (baselines too), evaluate, report; yields each step when it is done.
+    """Map, then adapt (baselines too) and evaluate each task, report; yields each step when it is done.
 
     An interrupted adapt continues from its last checkpoint.
 
@@ -43,6 +43,13 @@ def run(config: Run, *, progress: Progress | None = None) -> Iterator[Step]:
         yield Step("map", True, None)
     else:
         yield Step("map", False, map.run(config, path))
+    for task in several.with_data(config).tasks:
+        yield from _task(config.model_copy(update={"task": task}), progress)
+    yield Step("report", False, report.run(path))
+
+
+def _task(config: Run, progress: Progress) -> Iterator[Step]:
+    """Train the adapters of one task and measure them, those with a base of their own by themselves."""
     trained = []
     for variant in variants(config):
         result = adapt.run(variant, resume=None, existing="keep", progress=progress)
@@ -50,16 +57,15 @@ def run(config: Run, *, progress: Progress | None = None) -> Iterator[Step]:
         yield Step(f"adapt {result.name}", result.kept, result)
     trained.sort(key=lambda pair: pair[0] is not config)  # the recipe's own heads every table
     for bundle in dict.fromkeys(str(result.bundle.path) for _, result in trained):
-        there = [(variant, result.name) for variant, result in trained if str(result.bundle.path) == bundle]
-        names = config.evaluate.adapters or tuple(name for _, name in there)
+        names = tuple(result.name for _, result in trained if str(result.bundle.path) == bundle)
+        if bundle == config.bundle:
+            names = config.evaluate.adapters or names
         settings = config.evaluate.model_copy(update={"adapters": names})
-        if bundle != config.bundle:
-            settings = settings.model_copy(update={"adapters": tuple(name for _, name in there)})
         measured = evaluate.run(
             config.model_copy(update={"bundle": bundle, "evaluate": settings}), keep=True, progress=progress
         )
-        yield Step(f"evaluate {bundle}", measured.kept, measured)
-    yield Step("report", False, report.run(path))
+        other = "" if bundle == config.bundle else f" in {bundle}"
+        yield Step(f"evaluate {measured.results.task}{other}", measured.kept, measured)
 
 
 def variants(config: Run) -> list[Run]:
@@ -71,7 +77,7 @@ def variants(config: Run) -> list[Run]:
     changes = {"digital": {"hardware_aware": False}, "full": {"method": "full", "learning_rate": None}}
     found = [config]
     for baseline in config.baselines:
-        name = None if config.adapt.name is None else f"{config.adapt.name}-{baseline}"
+        name = config.adapt.name and f"{config.adapt.name}-{baseline}"
         update = {**changes[baseline], "name": name, "start_from": None, "chip": None, "age": "0s"}
         variant = config.model_copy(update={"adapt": config.adapt.model_copy(update=update)})
         found.insert(0 if baseline == "digital" else len(found), variant)

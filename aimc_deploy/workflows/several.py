@@ -95,8 +95,8 @@ def adapt_each(
     Raises:
         ConfigError: the settings are for one adapter alone.
     """
-    _for_many(config, "adapt.name (--name)", config.adapt.name is not None)
-    _for_many(config, "adapt.start_from (--start-from)", config.adapt.start_from is not None)
+    _each_its_own(config, "adapt.name (--name)", config.adapt.name)
+    _each_its_own(config, "adapt.start_from (--start-from)", config.adapt.start_from)
     for task in tasks:
         one = config.model_copy(update={"task": task})
         yield adapt.run(one, resume=None, existing="replace" if overwrite else "keep", progress=progress)
@@ -110,15 +110,22 @@ def evaluate_each(
     Raises:
         ConfigError: the settings are for one task alone.
     """
-    _for_many(config, "evaluate.adapters (--adapter)", bool(config.evaluate.adapters))
+    if config.evaluate.adapters:
+        raise ConfigError(
+            f"evaluate.adapters (--adapter) is for one task, not for '{config.task}': leave it out, or name "
+            "one task"
+        )
     return [
         evaluate.run(config.model_copy(update={"task": task}), keep=True, progress=progress) for task in tasks
     ]
 
 
-def _for_many(config: Run, what: str, given: bool) -> None:
-    if given:
-        raise ConfigError(f"{what} is for one task, not for '{config.task}': leave it out, or name one task")
+def _each_its_own(config: Run, what: str, name: str | None) -> None:
+    if name is not None and "{task}" not in name:
+        raise ConfigError(
+            f"{what}: '{name}' cannot be the same for each of '{config.task}': write {{task}} for the task's "
+            "name, or leave it out"
+        )
 
 
 @dataclass(frozen=True)

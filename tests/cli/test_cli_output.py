@@ -101,7 +101,7 @@ def test_json_is_one_document_and_nothing_else(tmp_path: Path, checkpoint_once: 
     assert dry["bundle"] is None
     assert dry["plan"] == mapped["plan"]
     first, second = found[9:11]
-    names = ["map", "adapt sst2", f"evaluate {tmp_path / 'c'}", "report"]
+    names = ["map", "adapt sst2", "evaluate sst2", "report"]
     assert first["steps"] == [{"step": name, "skipped": False} for name in names]
     assert second["steps"] == [{"step": name, "skipped": name != "report"} for name in names]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tiny_deployment import files_of, write_checkpoint
+from tiny_deployment import files_of, write_checkpoint, write_task
 
 from aimc_deploy.artifact.bundle import Bundle
 from aimc_deploy.config.hardware import Mapping
@@ -42,8 +42,8 @@ def finished_once(tmp_path_factory: pytest.TempPathFactory, configure: Configure
         ("adapt sst2-digital", False),
         ("adapt sst2", False),
         ("adapt sst2-full", False),
-        (f"evaluate {folder / 'bundle'}", False),
-        (f"evaluate {folder / 'bundle-sst2-full'}", False),
+        ("evaluate sst2", False),
+        (f"evaluate sst2 in {folder / 'bundle-sst2-full'}", False),
         ("report", False),
     ]
     return folder
@@ -97,6 +97,20 @@ def test_a_finished_step_is_done_again_only_where_the_recipe_changed(
         steps(other)
     named = recipe(configure, tmp_path / "bundle", baselines=(), adapt={**SHORT, "name": "mine"})
     assert next(name for name, skipped in steps(named) if not skipped) == "adapt mine"
+
+
+def test_a_recipe_for_several_tasks_does_one_after_the_other(tmp_path: Path, configure: Configure) -> None:
+    for folder in ("SST-2", "CoLA"):
+        write_task(tmp_path / "glue" / folder)
+    adapting = {**SHORT, "epochs": 0.2, "start_from": "{task}-digital"}
+    config = recipe(configure, tmp_path / "bundle", adapt=adapting, baselines=("digital",))
+    config = config.model_copy(update={"task": "cola,sst2", "data_dir": str(tmp_path / "glue")})
+    names = ["map"]
+    for task in ("cola", "sst2"):
+        names += [f"adapt {task}-digital", f"adapt {task}", f"evaluate {task}"]
+    assert steps(config) == [(name, False) for name in [*names, "report"]]
+    assert [skipped for _, skipped in steps(config)] == [True] * len(names) + [False]
+    assert set(read_results(Bundle.open(tmp_path / "bundle"))) == {"cola", "sst2"}
 
 
 @pytest.mark.parametrize("what", ["model", "tiles", "clipping", "outliers"])

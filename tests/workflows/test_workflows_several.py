@@ -91,10 +91,25 @@ def test_an_adapter_is_the_same_alone_and_among_others(
     assert found[0] == found[1]
 
 
+def test_a_name_with_the_task_in_it_serves_every_task(mapped: Path, configure: Configure, glue: Path) -> None:
+    few = {"epochs": 0.2}
+    plain = on(
+        configure, mapped, glue, "sst2,cola", adapt={**few, "name": "{task}-a", "hardware_aware": False}
+    )
+    names = [result.name for result in several.adapt_each(plain, ("sst2", "cola"))]
+    assert names == ["sst2-a", "cola-a"]
+    further = on(configure, mapped, glue, "sst2,cola", adapt={**few, "start_from": "{task}-a"})
+    results = list(several.adapt_each(further, ("sst2", "cola")))
+    assert [result.record.training["start_from"] for result in results] == ["sst2-a", "cola-a"]
+
+
 def test_what_is_for_one_task_is_refused_for_several(mapped: Path, configure: Configure, glue: Path) -> None:
     named = on(configure, mapped, glue, "sst2,cola", adapt={"name": "mine"})
-    with pytest.raises(ConfigError, match=r"adapt.name \(--name\) is for one task, not for 'sst2,cola'"):
+    with pytest.raises(ConfigError, match=r"adapt.name \(--name\): 'mine' cannot be the same for each of"):
         list(several.adapt_each(named, ("sst2", "cola")))
+    on_from = on(configure, mapped, glue, "sst2,cola", adapt={"start_from": "sst2-digital"})
+    with pytest.raises(ConfigError, match=r"write \{task\} for the task's name, or leave it out"):
+        list(several.adapt_each(on_from, ("sst2", "cola")))
     chosen = on(configure, mapped, glue, "all", evaluate={"adapters": ("sst2",)})
     with pytest.raises(ConfigError, match=r"evaluate.adapters \(--adapter\) is for one task"):
         several.evaluate_each(chosen, ("sst2",))
