@@ -10,9 +10,7 @@ from aimc_deploy.config.hardware import Hardware, Model
 from aimc_deploy.config.times import DEFAULT_TIMES, Time, seconds
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
-NameOfTask = Annotated[
-    str, Field(pattern=r"^(\{task\}|[a-z0-9])(\{task\}|[a-z0-9._-]){0,63}$", examples=["{task}-digital"])
-]
+NameOfTask = Annotated[str, Field(pattern=r"^(\{task\}|[a-z0-9])(\{task\}|[a-z0-9._-]){0,63}$")]
 """A name in which ``{task}`` stands for the task's, so that one recipe serves several tasks."""
 
 

@@ -127,7 +127,7 @@ def test_every_shipped_recipe_loads_and_is_what_it_says(path: Path) -> None:
 
 
 def test_the_recipes_are_these() -> None:
-    assert [path.stem for path in RECIPES] == ["reviews", "sst2"]
+    assert [path.stem for path in RECIPES] == ["glue", "reviews", "squad", "sst2"]
 
 
 def test_the_starter_recipe_runs_on_what_comes_with_the_package(tmp_path: Path) -> None:
