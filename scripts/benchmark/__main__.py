@@ -42,7 +42,9 @@ def table(arguments: argparse.Namespace) -> None:
     if arguments.peers:
         from benchmark.peers import compare_peers, show
 
-        found = compare_peers(plain, inputs, repeats)
+        found = [
+            peer for threads in arguments.threads for peer in compare_peers(plain, inputs, repeats, threads)
+        ]
         show(found)
         told["peers"] = [asdict(peer) for peer in found]
     write(arguments.out, told)

@@ -6,13 +6,16 @@ The error is that of one layer's output against the product without any error. A
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any
 
 import torch
+from threadpoolctl import threadpool_limits
 from torch import Tensor, nn
 
 from aimc_deploy.config.hardware import ADC, Hardware, IdealDevice, Mapping, NoClip
@@ -38,8 +41,17 @@ class Peer:
     error: float
 
 
-def compare_peers(plain: nn.Module, inputs: dict[str, Tensor], repeats: int) -> list[Peer]:
-    """Ours and those that are installed, on torch's number of threads."""
+def compare_peers(plain: nn.Module, inputs: dict[str, Tensor], repeats: int, threads: int) -> list[Peer]:
+    """Ours and those that are installed, on so many threads, in torch and in every other library."""
+    for name in ("aihwkit", "aihwkit_lightning"):
+        with contextlib.suppress(ImportError):
+            importlib.import_module(name)  # only libraries that are loaded can be limited
+    torch.set_num_threads(threads)
+    with threadpool_limits(threads):
+        return _compare(plain, inputs, repeats)
+
+
+def _compare(plain: nn.Module, inputs: dict[str, Tensor], repeats: int) -> list[Peer]:
     ways: dict[str, Convert] = {"aimc-deploy": _ours}
     if find_spec("aihwkit_lightning"):
         ways["aihwkit-lightning"] = _lightning
