@@ -42,6 +42,10 @@ def command(
         int | None, typer.Option(help="Train on this chip alone, as it is at --at.", min=0)
     ] = None,
     at: Annotated[str | None, typer.Option(help="Age of the chip, such as 1y.")] = None,
+    schedule: Annotated[
+        str | None,
+        typer.Option(help="An adapter for each epoch of a chip's life, by the ages they begin at: 0s,1d,1y."),
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue an interrupted run.")] = False,
     overwrite: options.Overwrite = False,
     hardware: options.Hardware = None,
@@ -63,6 +67,7 @@ def command(
         aimc-deploy adapt --task sst2 --no-hardware
         aimc-deploy adapt --task sst2 --start-from sst2 --set hardware.adc.bits=6
         aimc-deploy adapt --task sst2 --start-from sst2 --from-chip 3 --at 10y --train-samples 100
+        aimc-deploy adapt --task sst2 --schedule 0s,1d,1y
         aimc-deploy adapt --task sst2 --method full --out retrained
     """
     run = options.resolve(
@@ -80,6 +85,7 @@ def command(
             "adapt.start_from": start_from,
             "adapt.chip": from_chip,
             "adapt.age": at,
+            "adapt.schedule": None if schedule is None else [part.strip() for part in schedule.split(",")],
             "hardware": hardware,
             "seed": seed,
             "device": device,

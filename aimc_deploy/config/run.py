@@ -28,12 +28,40 @@ class Source(Model):
     outlier_factor: Annotated[float, Field(gt=0, le=1000)] = 16.0
 
 
-class Lora(Model):
-    """The adapter, in PEFT's terms; every analog layer carries one."""
+Rank = Annotated[int, Field(ge=1, le=1024)]
 
-    r: Annotated[int, Field(ge=1, le=1024)] = 8
+
+class LayerRank(Model):
+    """The rank of some layers."""
+
+    layers: Annotated[str, Field(description="shell pattern of module names")]
+    r: Rank
+
+
+class Lora(Model):
+    """The adapter, in PEFT's terms."""
+
+    r: Rank = 8
     alpha: Annotated[float, Field(gt=0)] = 32.0
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    rslora: Annotated[bool, Field(description="scale by alpha / sqrt(r) in the place of alpha / r")] = False
+    dora: Annotated[
+        bool, Field(description="learn the magnitude of each output too (Liu et al. 2024); needs dropout 0")
+    ] = False
+    layers: Annotated[
+        tuple[str, ...],
+        Field(min_length=1, description="which analog layers carry LoRA: shell patterns of module names"),
+    ] = ("*",)
+    ranks: Annotated[
+        tuple[LayerRank, ...], Field(description="ranks other than r; the first that fits a layer counts")
+    ] = ()
+
+    @model_validator(mode="after")
+    def _dora_has_no_dropout(self) -> Lora:
+        """With dropout PEFT computes the base again, digitally, and training would not meet the hardware."""
+        if self.dora and self.dropout:
+            raise ValueError("dora: needs dropout 0 (adapt.lora.dropout=0)")
+        return self
 
 
 class Adapt(Model):
@@ -59,6 +87,27 @@ class Adapt(Model):
         ),
     ] = "chips"
     drift: Annotated[Time, Field(description="largest age of these chips, with noise: chips")] = "10y"
+    youngest: Annotated[Time, Field(description="smallest age of these chips")] = "0s"
+    schedule: Annotated[
+        tuple[Time, ...],
+        Field(
+            description="an adapter for each epoch of a chip's life, which begin at these ages, the first at "
+            "0s; each goes on from the one before"
+        ),
+    ] = ()
+    noise_level: Annotated[
+        float,
+        Field(ge=0, le=10, description="how far these chips are from their targets; 1 is the hardware"),
+    ] = 1.0
+    noise_ramp: Annotated[
+        float, Field(ge=0, le=1, description="share of the steps over which the noise grows from nothing")
+    ] = 0.0
+    gap_weight: Annotated[
+        float,
+        Field(
+            ge=0, description="weight of the mean squared gap between the logits with hardware and without"
+        ),
+    ] = 0.0
     chip: Annotated[
         int | None,
         Field(
@@ -94,17 +143,33 @@ class Adapt(Model):
         return self.model_copy(update=names)
 
     @model_validator(mode="after")
-    def _a_chip_is_met_only_by_lora_on_chips(self) -> Adapt:
+    def _what_is_met_can_be(self) -> Adapt:
         """Else it would be passed over without a word."""
+        meets_chips = (self.method, self.noise, self.hardware_aware) == ("lora", "chips", True)
         if self.chip is None and self.age != "0s":
             raise ValueError("age: is of one chip: say which with chip (--from-chip)")
-        if self.chip is not None and (self.method, self.noise, self.hardware_aware) != (
-            "lora",
-            "chips",
-            True,
-        ):
+        only_chips = {
+            "chip": self.chip is not None,
+            "youngest": self.youngest != "0s",
+            "schedule": bool(self.schedule),
+            "noise_level": self.noise_level != 1.0,
+        }
+        for key, given in only_chips.items():
+            if given and not meets_chips:
+                raise ValueError(
+                    f"{key}: only LoRA trained on chips meets one (method: lora, noise: chips, with hardware)"
+                )
+        if self.chip is not None and (self.schedule or self.youngest != "0s" or self.noise_level != 1.0):
+            raise ValueError("chip: one chip has one age and its own noise: leave out the other settings")
+        if not self.hardware_aware and (self.noise_ramp or self.gap_weight):
+            raise ValueError("noise_ramp, gap_weight: without hardware there is no noise: leave them out")
+        if seconds(self.youngest) >= seconds(self.drift) and self.youngest != "0s":
+            raise ValueError(f"youngest: {self.youngest} is not less than drift, {self.drift}")
+        ages = [seconds(age) for age in self.schedule]
+        if ages and (ages[0] != 0 or ages != sorted(set(ages)) or ages[-1] >= seconds(self.drift)):
             raise ValueError(
-                "chip: only LoRA trained on chips meets one (method: lora, noise: chips, with hardware)"
+                f"schedule: {', '.join(self.schedule)} must begin with 0s, grow, and end before drift "
+                f"({self.drift})"
             )
         return self
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -30,6 +33,7 @@ class AnalogLinear(nn.Linear):
         name: name of the layer in the model; seeds its noise.
         grid: the mapped tiles.
         input_ranges: static DAC range of each set of rows, or None for each row's own.
+        bypassed: compute the plain product for now; the chip stays as it is.
     """
 
     def __init__(self, grid: Grid, bias: Tensor | None, name: str, hardware: Hardware) -> None:
@@ -42,6 +46,7 @@ class AnalogLinear(nn.Linear):
         self.grid = grid
         self.register_buffer("w_scale", grid.w_scale(), persistent=False)
         self.input_ranges: list[float] | None = None
+        self.bypassed = False
         self.set_hardware(hardware)
 
     def set_hardware(self, hardware: Hardware) -> None:
@@ -76,19 +81,26 @@ class AnalogLinear(nn.Linear):
         self.digital()
         self._weight_noise = weight_noise
 
-    def sample_chip(self, oldest_s: float, *names: str | int) -> None:
+    def sample_chip(self, youngest_s: float, oldest_s: float, *names: str | int, level: float = 1.0) -> None:
         """Become part of a chip of no further use: programmed for ``names``, at an age of the layer's own.
 
-        The age is uniform in the logarithm from the start of drift up to ``oldest_s``. Nothing is kept that
-        only another time would need.
+        The age is uniform in the logarithm of the time since drift started. Nothing is kept that only
+        another time would need.
+
+        Args:
+            level: how far weights and scales are from their targets, as a share of what the chip's are.
         """
         self.digital()
         model = device_model(self.hardware.device)
         names = (*names, self.name)
         share = derive_seed(*names, "age") / 2**63
-        age_s = model.t_0_s * ((oldest_s / model.t_0_s + 1) ** share - 1)
+        first, last = (end_s / model.t_0_s + 1 for end_s in (youngest_s, oldest_s))
+        age_s = model.t_0_s * (first ** (1 - share) * last**share - 1)
         programmed = self.grid.to(self.weight.device).program(model, *names)
-        self._segments = programmed.drift(age_s, self.hardware)
+        segments = programmed.drift(age_s, self.hardware)
+        if level != 1:
+            segments = [self._at_level(*found, level) for found in enumerate(segments)]
+        self._segments = segments
         self._noise = stream(self.weight.device, *names, "output")
 
     def program(self, seed: int, chip: int) -> None:
@@ -119,6 +131,8 @@ class AnalogLinear(nn.Linear):
         self._noise = stream(self.weight.device, *names)
 
     def forward(self, input: Float[Tensor, "*batch rows"]) -> Float[Tensor, "*batch cols"]:
+        if self.bypassed:
+            return nn.functional.linear(input, self.weight, self.bias)
         if self._segments is not None:
             return self._through(input, self._segments, self._noise)
         if self._weight_noise is not None:
@@ -142,6 +156,15 @@ class AnalogLinear(nn.Linear):
             )
         assert total is not None
         return total
+
+    def _at_level(self, index: int, segment: Segment, level: float) -> Segment:
+        """A segment between its target and what it is, or beyond."""
+        weight, scale = self._normalised(index, self.grid.layout.row_slices[index])
+        return replace(
+            segment,
+            weight=torch.lerp(weight, segment.weight, level),
+            out_scale=torch.lerp(scale, segment.out_scale, level),
+        )
 
     def _simulated(self, weight_noise: float, noise: Stream) -> list[Segment]:
         """The weights with fresh weight noise."""

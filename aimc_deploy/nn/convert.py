@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -54,11 +55,26 @@ def drift(model: nn.Module, t_inference_s: float, *reading: str | int) -> None:
             layer.drift(t_inference_s, *reading)
 
 
-def sample_chip(model: nn.Module, oldest_s: float, *names: str | int) -> None:
-    """Make ``model`` a chip of no further use, each layer at an age of its own up to ``oldest_s``."""
+def sample_chip(
+    model: nn.Module, youngest_s: float, oldest_s: float, *names: str | int, level: float = 1.0
+) -> None:
+    """Make ``model`` a chip of no further use, each layer at an age of its own; see ``AnalogLinear``."""
     with torch.no_grad():
         for layer in analog_layers(model).values():
-            layer.sample_chip(oldest_s, *names)
+            layer.sample_chip(youngest_s, oldest_s, *names, level=level)
+
+
+@contextlib.contextmanager
+def bypassed(model: nn.Module) -> Iterator[None]:
+    """Inside this block every analog layer computes the plain product; the chip stays as it is."""
+    layers = analog_layers(model).values()
+    for layer in layers:
+        layer.bypassed = True
+    try:
+        yield
+    finally:
+        for layer in layers:
+            layer.bypassed = False
 
 
 def base_sha256(model: nn.Module) -> str:

@@ -17,7 +17,8 @@ from pathlib import Path
 
 from aimc_deploy.errors import DataError
 from aimc_deploy.tasks.registry import Task
-from aimc_deploy.tasks.tables import Labels, Table, column_rows, read_table, readers, to_table
+from aimc_deploy.tasks.rows import column_rows, readers
+from aimc_deploy.tasks.tables import Labels, Table, read_table, to_table
 
 
 @dataclass(frozen=True)

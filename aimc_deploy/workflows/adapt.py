@@ -10,20 +10,17 @@ import shutil
 from pathlib import Path
 from typing import Any, Literal
 
-import torch
 from peft import PeftModel
-from torch import nn
-from transformers import DataCollatorWithPadding, set_seed
-from transformers.trainer_callback import PrinterCallback, TrainerCallback
+from transformers import set_seed
 
 from aimc_deploy.artifact.bundle import Bundle
 from aimc_deploy.artifact.contents import check_free
+from aimc_deploy.artifact.files import write_json
 from aimc_deploy.artifact.manifest import MANIFEST
 from aimc_deploy.config.load import load_hardware_json
 from aimc_deploy.config.run import Run
-from aimc_deploy.config.times import seconds
+from aimc_deploy.config.times import label, seconds
 from aimc_deploy.errors import ArtifactError
-from aimc_deploy.models.silence import silence
 from aimc_deploy.nn.convert import analog_layers, base_sha256, drift, program
 from aimc_deploy.tasks.data import load_data, sample
 from aimc_deploy.tasks.features import Features
@@ -33,6 +30,7 @@ from aimc_deploy.workflows import base
 from aimc_deploy.workflows.adapters import (
     WEIGHTS,
     AdapterRecord,
+    Stage,
     add_lora,
     check_start,
     device_of,
@@ -47,14 +45,9 @@ from aimc_deploy.workflows.input_ranges import calibrate_ranges, get_ranges, set
 from aimc_deploy.workflows.logits import batch_count, predict
 from aimc_deploy.workflows.map import create_bundle, map_again
 from aimc_deploy.workflows.progress import Progress, Silent
-from aimc_deploy.workflows.trainer import (
-    AnotherChip,
-    GuardedTrainer,
-    OneChip,
-    Reporter,
-    complete_checkpoints,
-    training_arguments,
-)
+from aimc_deploy.workflows.trainer import train as training
+
+Existing = Literal["refuse", "keep", "replace"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,7 +71,7 @@ class AdaptResult:
 def adapter_name(config: Run) -> str:
     """The name asked for, else the task's, with what sets it apart from the task's usual adapter.
 
-    That is the method, the chip, and hardware other than the bundle's.
+    That is the method, a schedule, the chip, and hardware other than the bundle's.
     """
     task = get_task(config.task).name
     adapt = config.adapt.of_task(task)
@@ -89,6 +82,8 @@ def adapter_name(config: Run) -> str:
     parts = [task]
     if adapt.method == "full":
         parts.append("full")
+    if adapt.schedule:
+        parts.append("schedule")
     if adapt.chip is not None:
         parts += [f"chip{adapt.chip}", adapt.age]
     described = Path(config.bundle) / "hardware.json"
@@ -102,7 +97,7 @@ def run(
     *,
     out: Path | None = None,
     resume: bool | None = False,
-    existing: Literal["refuse", "keep", "replace"] = "refuse",
+    existing: Existing = "refuse",
     progress: Progress | None = None,
 ) -> AdaptResult:
     """Train an adapter for ``config.task`` against ``config.hardware`` and put it into the bundle.
@@ -134,6 +129,8 @@ def run(
     found = _existing(out, name, existing, run_sha256)
     if found is not None:
         return found
+    if adapt.schedule:
+        return _schedule(config, name, run_sha256, existing, progress)
     tokenizer = base.read_tokenizer(bundle)
     max_length = config.max_length or task.max_length
     train_set, dev_set = (prepare(task, split, tokenizer, max_length) for split in (train, data.dev))
@@ -154,7 +151,18 @@ def run(
     ranges, parameters = get_ranges(model), trainable_parameters(model)
 
     work = bundle.path.with_name(bundle.path.name + ".work") / f"{name}-{run_sha256[:12]}"
-    steps = _train(config, task, model, train_set, tokenizer, work, resume, device, progress)
+    steps = training(
+        config,
+        task,
+        model,
+        train_set,
+        tokenizer,
+        work,
+        name=name,
+        resume=resume,
+        device=device,
+        progress=progress,
+    )
     if adapt.method == "full":
         map_again(model, bundle, config.hardware)
         model.to(device)
@@ -194,13 +202,55 @@ def run(
     return AdaptResult(bundle, name, record, before, after)
 
 
+def _schedule(
+    config: Run,
+    name: str,
+    run_sha256: str,
+    existing: Literal["refuse", "keep", "replace"],
+    progress: Progress,
+) -> AdaptResult:
+    """An adapter for each epoch of a chip's life, each from the one before, and a record that lists them.
+
+    What is finished of it is kept, and what was interrupted goes on.
+    """
+    adapt, stages, results = config.adapt, [], []
+    since = [label(seconds(age)) for age in adapt.schedule]
+    for begin, end in zip(since, (*since[1:], adapt.drift), strict=True):
+        span = {"youngest": begin, "drift": end, "schedule": (), "name": f"{name}-{begin}"}
+        start = results[-1].name if results else adapt.start_from
+        stage = adapt.model_copy(update={**span, "start_from": start})
+        results.append(
+            run(
+                config.model_copy(update={"adapt": stage}),
+                resume=None,
+                existing="replace" if existing == "replace" else "keep",
+                progress=progress,
+            )
+        )
+        stages.append(Stage(since=begin, adapter=results[-1].name))
+    first, last = results[0], results[-1]
+    changes = {
+        "stages": tuple(stages),
+        "run_sha256": run_sha256,
+        "parameters": sum(result.record.parameters for result in results),
+        "training": {**first.record.training, **adapt.model_dump(mode="json", exclude={"checkpoint_steps"})},
+    }
+    record = first.record.model_copy(update=changes)
+    bundle = Bundle.open(Path(config.bundle))
+    bundle.put(
+        f"adapters/{name}",
+        lambda folder: write_json(folder / "adapter.json", record.model_dump(mode="json")),
+    )
+    return AdaptResult(bundle, name, record, first.base_before, last.base_after)
+
+
 def full_bundle(config: Run) -> Path:
     """Where ``method: full`` writes its own base if nothing else is said."""
     path = Path(config.bundle)
     return path.with_name(f"{path.name}-{adapter_name(config)}")
 
 
-def _existing(where: Path, name: str, existing: str, run_sha256: str) -> AdaptResult | None:
+def _existing(where: Path, name: str, existing: Existing, run_sha256: str) -> AdaptResult | None:
     """The adapter that is there and may be kept, or None where there is room; refuses before training."""
     if existing == "replace" or not (where / MANIFEST).exists():
         check_free(where, overwrite=True)
@@ -231,52 +281,6 @@ def _run_digest(config: Run, bundle: Bundle, data_sha256: str) -> str:
     if config.adapt.start_from is not None:
         content.append(bundle.manifest.files[f"adapters/{config.adapt.start_from}/{WEIGHTS}"].sha256)
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-
-
-def _train(
-    config: Run,
-    task: Task,
-    model: nn.Module,
-    features: Features,
-    tokenizer: Any,
-    work: Path,
-    resume: bool | None,
-    device: torch.device,
-    progress: Progress,
-) -> int:
-    """Run the Trainer; return the number of steps."""
-    adapt = config.adapt
-    checkpoints = bool(complete_checkpoints(work))
-    if resume and not checkpoints:
-        raise ArtifactError(f"nothing to resume for these settings in {work.parent}; run without --resume")
-    resume = checkpoints if resume is None else resume
-    if not resume:
-        shutil.rmtree(work, ignore_errors=True)
-    callbacks: list[TrainerCallback] = [Reporter(progress, f"training {adapter_name(config)}")]
-    for layer in analog_layers(model).values():
-        layer.digital()
-    if adapt.hardware_aware and adapt.noise == "chips" and adapt.method == "lora":
-        one = None if adapt.chip is None else OneChip(adapt.chip, seconds(adapt.age), config.seed)
-        callbacks.append(one or AnotherChip(seconds(adapt.drift), config.seed))
-    elif adapt.hardware_aware:
-        for layer in analog_layers(model).values():
-            layer.simulate(adapt.weight_noise)
-    arguments = training_arguments(
-        adapt, work, epochs=adapt.epochs or task.epochs, seed=config.seed, device=device
-    )
-    trainer = GuardedTrainer(
-        model=model,
-        args=arguments,
-        train_dataset=features,
-        data_collator=DataCollatorWithPadding(tokenizer),
-        callbacks=callbacks,
-    )
-    # The Trainer would print its log lines; what a person sees comes from the reporter.
-    trainer.remove_callback(PrinterCallback)
-    with silence():
-        trainer.train(resume_from_checkpoint=resume)
-    model.eval()
-    return trainer.state.global_step
 
 
 def _create_full(

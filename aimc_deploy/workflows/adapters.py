@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import copy
 from collections.abc import Iterator
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,6 +23,7 @@ from peft import (
     get_peft_model_state_dict,
     set_peft_model_state_dict,
 )
+from peft.tuners.lora import LoraLayer
 from pydantic import BaseModel, ConfigDict, ValidationError
 from torch import Tensor, nn
 from transformers import (
@@ -34,6 +36,7 @@ from aimc_deploy.artifact.bundle import Bundle
 from aimc_deploy.artifact.files import read_json, write_json, write_tensors
 from aimc_deploy.config.hardware import Hardware
 from aimc_deploy.config.run import Lora
+from aimc_deploy.config.times import seconds
 from aimc_deploy.errors import ArtifactError, ConfigError
 from aimc_deploy.models.select import head_modules
 from aimc_deploy.models.silence import silence
@@ -44,6 +47,15 @@ WEIGHTS = "adapter_model.safetensors"
 """PEFT's own name for the parameters of an adapter."""
 
 
+class Stage(BaseModel):
+    """Part of a schedule: from the age ``since`` on, ``adapter`` is used."""
+
+    model_config = ConfigDict(frozen=True)
+
+    since: str
+    adapter: str
+
+
 class AdapterRecord(BaseModel):
     """What ``adapter.json`` says of an adapter.
 
@@ -51,6 +63,7 @@ class AdapterRecord(BaseModel):
         run_sha256: of the settings, the base and the data it was trained with.
         scores: the task's metric on the dev set: ``digital`` without any hardware; ``adapted`` on chip 0
             at 0 s; ``unadapted`` there with LoRA switched off (None where there is none).
+        stages: of a schedule, which has no parameters of its own: the first is for a new chip.
     """
 
     model_config = ConfigDict(frozen=True, extra="allow")
@@ -69,6 +82,12 @@ class AdapterRecord(BaseModel):
     input_ranges: dict[str, list[float]] | None = None
     scores: dict[str, float | None]
     training: dict[str, Any] = {}
+    stages: tuple[Stage, ...] = ()
+
+    def at_age(self, age_s: float) -> str | None:
+        """Of a schedule, the adapter for a chip of that age; None where there is no schedule."""
+        begun = [stage.adapter for stage in self.stages if seconds(stage.since) <= age_s]
+        return begun[-1] if begun else None
 
     def ranges_for(self, hardware: Hardware) -> dict[str, list[float]] | None:
         """The static input ranges, if they were calibrated the way ``hardware`` says; else None."""
@@ -98,14 +117,31 @@ def read_record(bundle: Bundle, name: str) -> AdapterRecord:
 
 
 def add_lora(model: PreTrainedModel, kind: Kind, lora: Lora) -> PeftModel:
-    """LoRA on every analog layer; the head is trained beside it, everything else is frozen."""
+    """LoRA on the analog layers that ``lora`` says; the head is trained beside it, all else is frozen.
+
+    Raises:
+        ConfigError: a pattern fits no analog layer.
+    """
+    there = sorted(analog_layers(model))
+    for key, patterns in (("layers", lora.layers), ("ranks", tuple(own.layers for own in lora.ranks))):
+        for pattern in patterns:
+            if not any(fnmatchcase(name, pattern) for name in there):
+                raise ConfigError(
+                    f"adapt.lora.{key}: '{pattern}' fits no analog layer; they are called as {there[0]} and "
+                    f"{len(there) - 1} others: see `aimc-deploy inspect`"
+                )
+    targets = [name for name in there if any(fnmatchcase(name, pattern) for pattern in lora.layers)]
+    ranks = {name: own.r for own in reversed(lora.ranks) for name in targets if fnmatchcase(name, own.layers)}
     config = LoraConfig(
         task_type=TaskType.QUESTION_ANS if kind == "spans" else TaskType.SEQ_CLS,
         r=lora.r,
         lora_alpha=lora.alpha,  # pyrefly: ignore[bad-argument-type]  # PEFT divides it by r, no more
         lora_dropout=lora.dropout,
         bias="none",
-        target_modules=sorted(analog_layers(model)),
+        target_modules=targets,
+        rank_pattern=ranks,
+        use_rslora=lora.rslora,
+        use_dora=lora.dora,
         modules_to_save=head_modules(model),
     )
     with silence():
@@ -121,6 +157,9 @@ def check_start(bundle: Bundle, name: str, task: str) -> None:
         ArtifactError: there is none of that name, it is for another task, or it is no LoRA adapter.
     """
     record = read_record(bundle, name)
+    if record.stages:
+        there = ", ".join(stage.adapter for stage in record.stages)
+        raise ArtifactError(f"adapter '{name}' is a schedule: go on from one of its adapters, {there}")
     if record.task != task or record.method != "lora":
         raise ArtifactError(
             f"adapter '{name}' is for task '{record.task}' by method '{record.method}': an adapter for "
@@ -228,16 +267,18 @@ def attach(bundle: Bundle, model: PreTrainedModel, name: str) -> nn.Module:
 @contextlib.contextmanager
 def lora_switched_off(model: PeftModel) -> Iterator[None]:
     """The trained head on the unadapted layers: LoRA contributes nothing inside this block."""
-    found = (getattr(module, "scaling", None) for module in model.modules())
-    scaled = [scaling for scaling in found if isinstance(scaling, dict)]
-    kept = [dict(scaling) for scaling in scaled]
+    layers = [module for module in model.modules() if isinstance(module, LoraLayer)]
+    # PEFT's switch sets requires_grad too.
+    kept = [(parameter, parameter.requires_grad) for layer in layers for parameter in layer.parameters()]
+    for layer in layers:
+        layer.enable_adapters(False)
     try:
-        for scaling in scaled:
-            scaling.update(dict.fromkeys(scaling, 0.0))
         yield
     finally:
-        for scaling, values in zip(scaled, kept, strict=True):
-            scaling.update(values)
+        for layer in layers:
+            layer.enable_adapters(True)
+        for parameter, trainable in kept:
+            parameter.requires_grad_(trainable)
 
 
 def trainable_parameters(model: nn.Module) -> int:

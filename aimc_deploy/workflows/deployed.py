@@ -33,6 +33,8 @@ class DeployedModel(nn.Module):
         self.hardware = hardware or read_hardware(bundle)
         self.seed = seed
         self.adapter: str | None = None
+        self.age_s = 0.0
+        self._attached: str | None = None  # the adapter asked for, or the stage of it
         self.model: Any = read_model(bundle, self.hardware)
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
@@ -47,6 +49,8 @@ class DeployedModel(nn.Module):
     def set_adapter(self, name: str, calibration: Calibration | None = None) -> DeployedModel:
         """Switch to another adapter of the bundle; no tile changes, and the chip stays as it is.
 
+        Of a schedule, the adapter for the chip's age is used, and :meth:`drift` changes it.
+
         Args:
             calibration: called with the model where the hardware has static input ranges and the adapter
                 was trained without them; sets them. It leaves the layers in digital mode.
@@ -55,9 +59,16 @@ class DeployedModel(nn.Module):
             ArtifactError: there is no such adapter, or it has no input ranges for this hardware.
         """
         record = read_record(self.bundle, name)
+        self.adapter = name
+        self._attach(record.at_age(self.age_s) or name, calibration)
+        return self
+
+    def _attach(self, name: str, calibration: Calibration | None) -> None:
+        """Put the parameters of an adapter into the model: the one asked for, or one of its stages."""
+        record = read_record(self.bundle, name)
         ranges = record.ranges_for(self.hardware)
         uncalibrated = ranges is None and isinstance(self.hardware.dac.input_range, StaticRange)
-        if uncalibrated and calibration is None:
+        if uncalibrated and (calibration is None or self.adapter != name):
             raise ArtifactError(
                 f"adapter '{name}' has no input ranges calibrated as this hardware says: adapt for the "
                 "hardware (`aimc-deploy adapt --hardware`), or pass a calibration"
@@ -66,11 +77,10 @@ class DeployedModel(nn.Module):
             self.model = self.model.unload()
         self.model = fit_head(self.model, record.kind, record.num_labels)
         self.model = attach(self.bundle, self.model, name)
-        self.adapter = name
+        self._attached = name
         set_ranges(self.model, ranges)
         if uncalibrated and calibration is not None:
             calibration(self.model)
-        return self
 
     def program(self, chip: int = 0) -> DeployedModel:
         """Write the weights to chip number ``chip``; it is at 0 s until :meth:`drift`."""
@@ -79,7 +89,11 @@ class DeployedModel(nn.Module):
 
     def drift(self, time: str | float) -> DeployedModel:
         """Move the programmed chip to a time since programming, such as ``"1y"``, or seconds."""
-        drift(self.model, seconds(time))
+        self.age_s = seconds(time)
+        stage = None if self.adapter is None else read_record(self.bundle, self.adapter).at_age(self.age_s)
+        if stage is not None and stage != self._attached:
+            self._attach(stage, None)
+        drift(self.model, self.age_s)
         return self
 
     def digital(self) -> DeployedModel:

@@ -23,7 +23,7 @@ from aimc_deploy.artifact.results import Baseline, Results, Row, check_gate, sum
 from aimc_deploy.config.hardware import Hardware, StaticRange
 from aimc_deploy.config.run import Run
 from aimc_deploy.config.times import label, seconds
-from aimc_deploy.errors import ArtifactError, ConfigError
+from aimc_deploy.errors import ConfigError
 from aimc_deploy.report.plot import accuracy_over_time
 from aimc_deploy.tasks.data import load_data, sample
 from aimc_deploy.tasks.features import Features
@@ -31,6 +31,7 @@ from aimc_deploy.tasks.kinds import prepare, score
 from aimc_deploy.tasks.registry import get_task
 from aimc_deploy.workflows import base
 from aimc_deploy.workflows.adapters import device_of, lora_switched_off, read_record
+from aimc_deploy.workflows.choose import adapters_for
 from aimc_deploy.workflows.deployed import DeployedModel
 from aimc_deploy.workflows.input_ranges import calibrate_ranges
 from aimc_deploy.workflows.inspect import read_results
@@ -75,47 +76,6 @@ class Job:
     batch_size: int
     seed: int
     device: str
-
-
-def adapters_for(bundle: Bundle, config: Run) -> tuple[str, ...]:
-    """The adapters asked for, else those of the task that were trained for this hardware, or for none.
-
-    On other hardware than the bundle's, those trained for the bundle's come too: what it was like before.
-
-    Raises:
-        ArtifactError: there is none, or one is for another task.
-    """
-    task = get_task(config.task).name
-    for name in config.evaluate.adapters:
-        other = read_record(bundle, name).task
-        if other != task:
-            raise ArtifactError(f"adapter '{name}' is for task '{other}', not '{task}': use --task {other}")
-    if config.evaluate.adapters:
-        return config.evaluate.adapters
-    records = {name: read_record(bundle, name) for name in bundle.adapters()}
-    own = {
-        name: record
-        for name, record in records.items()
-        if record.task == task and record.training.get("chip") in (None, config.evaluate.chip)
-    }
-    if not own:
-        raise ArtifactError(
-            f"{bundle.path} has no adapter for '{task}': train one with `aimc-deploy adapt --task {task}`"
-        )
-    digest, usual = config.hardware.digest(), bundle.manifest.hardware_digest
-    digital = [name for name, record in own.items() if not record.hardware_aware]
-    aware = {name: record.hardware_digest for name, record in own.items() if record.hardware_aware}
-    fitting = [name for name, trained_for in aware.items() if trained_for == digest]
-    before = [name for name, trained_for in aware.items() if trained_for == usual != digest]
-    if aware and not fitting:
-        trained = {name: own[name].training["hardware"]["name"] for name in aware}
-        there = ", ".join(f"'{name}' for {hardware}" for name, hardware in trained.items())
-        raise ArtifactError(
-            f"no adapter for '{task}' was trained for this hardware (there: {there}): train one with "
-            f"`aimc-deploy adapt --task {task} --start-from {next(iter(own))}` and the same hardware, or "
-            "measure one as it is with --adapter NAME"
-        )
-    return (*fitting, *digital, *before)
 
 
 def run(
@@ -222,6 +182,8 @@ def _request(
     data_sha256: str,
 ) -> str:
     """SHA-256 of all that the results depend on."""
+    stages = (stage.adapter for name in names for stage in read_record(bundle, name).stages)
+    names = (*names, *stages)
     content = [
         bundle.manifest.base_sha256,
         bundle.manifest.files["model.safetensors"].sha256,
@@ -243,7 +205,9 @@ def _is_of(file: str, names: tuple[str, ...]) -> bool:
 
 
 def _has_lora(bundle: Bundle, name: str) -> bool:
-    return read_record(bundle, name).method == "lora"
+    """Whether it can be switched off; the stages of a schedule are measured by themselves for that."""
+    record = read_record(bundle, name)
+    return record.method == "lora" and not record.stages
 
 
 def _for_other(bundle: Bundle, name: str, hardware: Hardware) -> bool:

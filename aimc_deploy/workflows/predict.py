@@ -19,6 +19,7 @@ from aimc_deploy.tasks.spans import Windows, best_answers
 from aimc_deploy.tasks.tables import read_texts
 from aimc_deploy.workflows import base
 from aimc_deploy.workflows.adapters import device_of, read_record
+from aimc_deploy.workflows.choose import usual_adapter
 from aimc_deploy.workflows.deployed import DeployedModel
 from aimc_deploy.workflows.logits import predict
 
@@ -51,7 +52,7 @@ def run(
     Args:
         texts: one after the other; of a task with pairs, both of each.
         file: a table with the task's text columns, in the place of ``texts``.
-        adapter: the task's if None.
+        adapter: the task's for this hardware if None.
         chip: number of the chip; None computes without hardware.
         at: time since programming.
 
@@ -60,7 +61,7 @@ def run(
         DataError: no texts, or not as many as the task needs.
     """
     task, bundle = get_task(config.task), Bundle.open(Path(config.bundle))
-    name = adapter or task.name
+    name = adapter or usual_adapter(bundle, config)
     record = read_record(bundle, name)
     if record.task != task.name:
         raise ArtifactError(f"adapter '{name}' is for task '{record.task}': use --task {record.task}")

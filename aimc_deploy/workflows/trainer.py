@@ -11,16 +11,29 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from torch import Tensor, nn
+from transformers import (
+    DataCollatorWithPadding,
+    Trainer,
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+)
 from transformers.trainer import TRAINER_STATE_NAME
+from transformers.trainer_callback import PrinterCallback
 from transformers.trainer_pt_utils import LengthGroupedSampler
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
-from aimc_deploy.config.run import Adapt
+from aimc_deploy.config.run import Adapt, Run
 from aimc_deploy.errors import ArtifactError, TrainingError
-from aimc_deploy.nn.convert import drift, program, sample_chip
+from aimc_deploy.models.silence import silence
+from aimc_deploy.nn.convert import analog_layers, bypassed
 from aimc_deploy.physics.random import derive_seed
+from aimc_deploy.tasks.features import Features
+from aimc_deploy.tasks.registry import Task
 from aimc_deploy.workflows.progress import Progress
+from aimc_deploy.workflows.training_noise import training_noise
 
 LEARNING_RATE = {"lora": 2.0e-4, "full": 5.0e-5}
 
@@ -91,7 +104,15 @@ class EpochOrder(LengthGroupedSampler):
 
 
 class GuardedTrainer(Trainer):
-    """Stops at the first loss that is not a number, naming the step, before it reaches a parameter."""
+    """Stops at the first loss that is not a number, naming the step, before it reaches a parameter.
+
+    Args:
+        gap_weight: of the gap between the logits with hardware and those without, added to the loss.
+    """
+
+    def __init__(self, *args: Any, gap_weight: float = 0.0, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.gap_weight = gap_weight
 
     def _get_train_sampler(self, train_dataset: Any = None) -> EpochOrder:
         dataset: Any = self.train_dataset if train_dataset is None else train_dataset
@@ -107,51 +128,32 @@ class GuardedTrainer(Trainer):
                 "an earlier one"
             ) from error
 
-    def compute_loss(self, *args: Any, **kwargs: Any) -> Any:
-        loss = super().compute_loss(*args, **kwargs)
-        value = loss[0] if isinstance(loss, tuple) else loss
-        if not math.isfinite(float(value.detach())):
+    def compute_loss(
+        self,
+        model: Any,
+        inputs: dict[str, Any],
+        return_outputs: bool = False,
+        num_items_in_batch: Any = None,
+    ) -> Any:
+        loss, outputs = super().compute_loss(model, inputs, True, num_items_in_batch)
+        if self.gap_weight:
+            loss = loss + self.gap_weight * self._gap(model, inputs, outputs)
+        if not math.isfinite(float(loss.detach())):
             step = self.state.global_step
             raise TrainingError(
-                f"the loss is {float(value.detach())} at step {step}: lower adapt.learning_rate or "
+                f"the loss is {float(loss.detach())} at step {step}: lower adapt.learning_rate or "
                 "adapt.weight_noise; the last good checkpoint continues with --resume"
             )
-        return loss
+        return (loss, outputs) if return_outputs else loss
 
-
-class AnotherChip(TrainerCallback):
-    """Trains every step on another chip, so that an adapter learns what chips have in common.
-
-    Which chip it is depends on the seed and the step alone, and none of them is one that is evaluated.
-    """
-
-    def __init__(self, oldest_s: float, seed: int) -> None:
-        self.oldest_s = oldest_s
-        self.seed = seed
-
-    def on_step_begin(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
-        sample_chip(kwargs["model"], self.oldest_s, self.seed, "training", state.global_step)
-
-
-class OneChip(TrainerCallback):
-    """Trains on one chip at one age and reads it anew in each step, as a chip that is there does."""
-
-    def __init__(self, chip: int, age_s: float, seed: int) -> None:
-        self.chip = chip
-        self.age_s = age_s
-        self.seed = seed
-
-    def on_train_begin(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
-        program(kwargs["model"], self.seed, self.chip)
-
-    def on_step_begin(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
-        drift(kwargs["model"], self.age_s, "training", state.global_step)
+    def _gap(self, model: Any, inputs: dict[str, Any], outputs: Any) -> Tensor:
+        """Mean squared difference to the logits that the same parameters give without hardware or dropout."""
+        with torch.no_grad(), bypassed(model):
+            clean = model.eval()(**inputs)
+        model.train()
+        names = [name for name in ("logits", "start_logits", "end_logits") if name in outputs]
+        gaps = [torch.mean((outputs[name] - clean[name]) ** 2) for name in names]
+        return torch.stack(gaps).mean()
 
 
 class Reporter(TrainerCallback):
@@ -182,3 +184,59 @@ class Reporter(TrainerCallback):
         logs = kwargs.get("logs") or {}
         if "loss" in logs:
             self.note = f"loss {float(logs['loss']):.3f}"
+
+
+def train(
+    config: Run,
+    task: Task,
+    model: nn.Module,
+    features: Features,
+    tokenizer: Any,
+    work: Path,
+    *,
+    name: str,
+    resume: bool | None,
+    device: torch.device,
+    progress: Progress,
+) -> int:
+    """Train ``model`` in place.
+
+    Args:
+        work: folder of the checkpoints.
+        name: of the adapter, for the progress.
+        resume: continue from the last checkpoint; None: if there is one.
+
+    Returns:
+        The number of steps.
+
+    Raises:
+        ArtifactError: there is nothing to resume, or a checkpoint cannot be written.
+        TrainingError: the loss is not a number.
+    """
+    adapt = config.adapt
+    checkpoints = bool(complete_checkpoints(work))
+    if resume and not checkpoints:
+        raise ArtifactError(f"nothing to resume for these settings in {work.parent}; run without --resume")
+    resume = checkpoints if resume is None else resume
+    if not resume:
+        shutil.rmtree(work, ignore_errors=True)
+    for layer in analog_layers(model).values():
+        layer.digital()
+    noise = training_noise(adapt, config.seed)
+    arguments = training_arguments(
+        adapt, work, epochs=adapt.epochs or task.epochs, seed=config.seed, device=device
+    )
+    trainer = GuardedTrainer(
+        model=model,
+        args=arguments,
+        train_dataset=features,
+        data_collator=DataCollatorWithPadding(tokenizer),
+        callbacks=[Reporter(progress, f"training {name}"), *noise],
+        gap_weight=adapt.gap_weight,
+    )
+    # The Trainer would print its log lines; what a person sees comes from the reporter.
+    trainer.remove_callback(PrinterCallback)
+    with silence():
+        trainer.train(resume_from_checkpoint=resume)
+    model.eval()
+    return trainer.state.global_step

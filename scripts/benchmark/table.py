@@ -61,7 +61,7 @@ def _step(model: Any, plain: nn.Module, inputs: dict[str, Tensor], chips: bool) 
 
     def step() -> None:
         if chips:
-            sample_chip(peft, seconds("10y"), SEED, "training", next(numbers))
+            sample_chip(peft, 0.0, seconds("10y"), SEED, "training", next(numbers))
         peft(**inputs).loss.backward()
         optimizer.step()
         optimizer.zero_grad()

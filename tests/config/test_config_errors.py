@@ -34,7 +34,8 @@ def recipe_of(folder: Path, text: str) -> Path:
         (
             "adapt:\n  lora:\n    rank: 8\n",
             3,
-            "adapt.lora.rank: unknown key; allowed: alpha, dropout, r",
+            "adapt.lora.rank: unknown key; did you mean 'ranks'? allowed: alpha, dora, dropout, layers, r, "
+            "ranks, rslora",
         ),
         (
             "evaluate:\n  gate: {max_dorp: 0.1}\n",

@@ -78,7 +78,7 @@ def values(schema: dict[str, Any], name: str, definitions: dict[str, Any]) -> st
             allow_infinity=False,
         )
     if kind == "string":
-        if name in ("age", "at", "drift", "times"):
+        if name in ("age", "at", "drift", "times", "youngest", "schedule"):
             return TIMES
         return NAMES if "pattern" in schema else TEXTS
     return {"boolean": st.booleans(), "null": st.none()}[kind]
@@ -87,8 +87,9 @@ def values(schema: dict[str, Any], name: str, definitions: dict[str, Any]) -> st
 def judgeable(data: dict[str, Any]) -> dict[str, Any]:
     """The same, with a gate on two chips and at a time that is evaluated: what a schema cannot say."""
     adapt = data.get("adapt", {})
-    adapt.pop("chip", None)  # which only some methods meet
-    adapt.pop("age", None)
+    for key in ("chip", "age", "youngest", "schedule", "noise_level", "noise_ramp", "gap_weight"):
+        adapt.pop(key, None)  # which only some methods meet
+    adapt.get("lora", {}).pop("dora", None)
     evaluate = data.get("evaluate", {})
     if "gate" in evaluate:
         evaluate["chips"] = max(2, evaluate.get("chips", 2))
@@ -159,7 +160,8 @@ def test_every_model_is_documented_frozen_and_takes_no_unknown_key(model: type[B
     assert model.__doc__
     assert model.model_config.get("frozen") is True
     assert model.model_config.get("extra") == "forbid"
-    required = {"value": 1.0} if "value" in model.model_fields else {}
+    given = {"value": 1.0, "layers": "*", "r": 8}
+    required = {name: given[name] for name, field in model.model_fields.items() if field.is_required()}
     made = model.model_validate(required)
     with pytest.raises(ValidationError, match="unknown_key"):
         model.model_validate({**required, "unknown_key": 1})

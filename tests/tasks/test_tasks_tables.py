@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 
 from aimc_deploy.errors import DataError
 from aimc_deploy.tasks.registry import TASKS, Task
-from aimc_deploy.tasks.tables import READERS, Table, column_rows, read_table, to_table
+from aimc_deploy.tasks.rows import READERS, column_rows
+from aimc_deploy.tasks.tables import Table, read_table, to_table
 
 SST2, MRPC, COLA, STSB, RTE, QQP = (TASKS[name] for name in ("sst2", "mrpc", "cola", "stsb", "rte", "qqp"))
 

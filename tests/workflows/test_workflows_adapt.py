@@ -143,14 +143,19 @@ def test_training_computes_in_the_mode_asked_for(
 def test_every_step_has_another_chip_and_a_resumed_run_the_same_ones(
     mapped: Path, configure: Configure, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked: list[tuple[float, tuple[object, ...]]] = []
+    asked: list[tuple[object, ...]] = []
     monkeypatch.setattr(
-        "aimc_deploy.workflows.trainer.sample_chip",
-        lambda model, oldest_s, *names: asked.append((oldest_s, names)),
+        "aimc_deploy.workflows.training_noise.sample_chip",
+        lambda model, *names, level: asked.append((*names, level)),
     )
-    adapt.run(configure(mapped, seed=3, adapt={"epochs": 0.5, "drift": "1d"}))
-    assert asked == [(86_400.0, (3, "training", step)) for step in range(len(asked))]
-    assert len(asked) == 3
+    noise = {"youngest": "1h", "drift": "1d", "noise_level": 1.5, "noise_ramp": 0.5}
+    adapt.run(configure(mapped, seed=3, adapt={"epochs": 1.0, **noise}))
+    steps = len(asked)
+    levels = [1.5 * min(1.0, 2 * step / steps) for step in range(steps)]
+    assert asked == [
+        (3_600.0, 86_400.0, 3, "training", step, pytest.approx(level)) for step, level in enumerate(levels)
+    ]
+    assert steps == 6
 
 
 def test_an_adapter_goes_on_from_another(mapped: Path, configure: Configure) -> None:
@@ -290,8 +295,8 @@ def test_a_loss_that_is_not_a_number_names_its_step_and_leaves_the_bundle(
     compute = GuardedTrainer.__mro__[1].compute_loss
 
     def poisoned(self: Any, *args: Any, **kwargs: Any) -> Any:
-        loss = compute(self, *args, **kwargs)
-        return loss * np.nan if self.state.global_step == 3 else loss
+        loss, outputs = compute(self, *args, **kwargs)
+        return loss * np.nan if self.state.global_step == 3 else loss, outputs
 
     monkeypatch.setattr(GuardedTrainer.__mro__[1], "compute_loss", poisoned)
     with pytest.raises(TrainingError, match=r"the loss is nan at step 3: lower adapt\.learning_rate"):

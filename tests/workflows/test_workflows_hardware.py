@@ -55,9 +55,11 @@ def test_one_chip_is_read_anew_in_each_step_and_a_resumed_run_reads_the_same(
 ) -> None:
     asked: list[Any] = []
     monkeypatch.setattr(
-        "aimc_deploy.workflows.trainer.program", lambda model, seed, chip: asked.append((seed, chip))
+        "aimc_deploy.workflows.training_noise.program", lambda model, seed, chip: asked.append((seed, chip))
     )
-    monkeypatch.setattr("aimc_deploy.workflows.trainer.drift", lambda model, *reading: asked.append(reading))
+    monkeypatch.setattr(
+        "aimc_deploy.workflows.training_noise.drift", lambda model, *reading: asked.append(reading)
+    )
     settings = {"epochs": 0.5, "chip": 3, "age": "1y"}
     result = adapt.run(configure(mapped, seed=2, adapt=settings))
     assert result.name == "sst2-chip3-1y"
@@ -99,11 +101,31 @@ def test_an_adapter_for_a_chip_is_measured_on_that_chip(adapted: Path, configure
     [{"method": "full"}, {"noise": "weights"}, {"hardware_aware": False}],
     ids=["all weights", "weight noise", "no hardware"],
 )
-def test_a_chip_that_training_would_not_meet_is_refused(settings: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match="chip: only LoRA trained on chips meets one"):
-        Adapt.model_validate({**settings, "chip": 3})
-    with pytest.raises(ValueError, match="age: is of one chip: say which with chip"):
-        Adapt.model_validate({"age": "1y"})
+@pytest.mark.parametrize(
+    "asked", [{"chip": 3}, {"youngest": "1d"}, {"schedule": ("0s", "1d")}, {"noise_level": 2.0}]
+)
+def test_chips_that_training_would_not_meet_are_refused(
+    settings: dict[str, Any], asked: dict[str, Any]
+) -> None:
+    with pytest.raises(ValueError, match=f"{next(iter(asked))}: only LoRA trained on chips meets one"):
+        Adapt.model_validate({**settings, **asked})
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"age": "1y"}, "age: is of one chip: say which with chip"),
+        ({"chip": 3, "youngest": "1d"}, "chip: one chip has one age and its own noise"),
+        ({"hardware_aware": False, "noise_ramp": 0.1}, "without hardware there is no noise"),
+        ({"youngest": "1y", "drift": "1d"}, "youngest: 1y is not less than drift, 1d"),
+        ({"schedule": ("1d", "1y")}, "schedule: 1d, 1y must begin with 0s, grow, and end before drift"),
+        ({"schedule": ("0s", "1y", "1d")}, "must begin with 0s, grow"),
+        ({"schedule": ("0s", "10y")}, "end before drift"),
+    ],
+)
+def test_settings_that_contradict_each_other_are_refused(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Adapt.model_validate(settings)
 
 
 def test_a_baseline_meets_no_chip(mapped: Path, configure: Configure) -> None:
