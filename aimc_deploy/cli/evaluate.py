@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from aimc_deploy.cli import options
+from aimc_deploy.cli.inspect import show_ledger
 from aimc_deploy.cli.output import Bar, emit, err, guarded, next_step, note, out
 from aimc_deploy.config.run import Run
 from aimc_deploy.errors import ConfigError, GateFailed
@@ -114,13 +116,15 @@ def command(
 
 def evaluate_several(run: Run, output: options.Format) -> None:
     """Every task of a list, or every one with an adapter, and one table of all."""
-    from aimc_deploy.workflows import several
+    from aimc_deploy.workflows import inspect, several
 
     chosen = several.with_adapters(run)
     with Bar(output) as bar:
         measured = several.evaluate_each(run, chosen.tasks, progress=bar)
     found = several.overview([result.results for result in measured])
-    emit(output, asdict(found), lambda: show_several(found))
+    bundle = inspect.run(Path(run.bundle))
+    payload = {**asdict(found), **{key: bundle[key] for key in ("base_sha256", "ledger")}}
+    emit(output, payload, lambda: show_several(found, bundle))
     for name, reason in chosen.left_out.items():
         note(output, f"left out {name}: {reason}")
     failures = [f"{result.results.task}: {line}" for result in measured for line in result.failures]
@@ -129,8 +133,8 @@ def evaluate_several(run: Run, output: options.Format) -> None:
     next_step(output, f"aimc-deploy report{options.place(run.bundle)}")
 
 
-def show_several(found: Overview) -> None:
-    """A line for each adapter, a column for each time."""
+def show_several(found: Overview, bundle: dict[str, Any]) -> None:
+    """A line for each adapter, a column for each time; and the base that all of them share."""
     from rich.table import Table
 
     table = Table()
@@ -146,6 +150,8 @@ def show_several(found: Overview) -> None:
         values = [f"{value:.3f}" for value in (found.average.digital, *found.average.means)]
         table.add_row(found.average.task, found.average.metric, found.average.adapter, *values)
     out.print(table)
+    out.print(f"base      {bundle['base_sha256']}  (unchanged by adapters)")
+    show_ledger(bundle["ledger"])
 
 
 def show(result: EvaluateResult) -> None:

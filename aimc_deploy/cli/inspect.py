@@ -57,8 +57,21 @@ def show(found: dict[str, Any]) -> None:
                 entry["trained_for"],
             )
         out.print(table)
+        show_ledger(found["ledger"])
     for entry in found["results"]:
         out.print(
             f"results   {entry['name']}: {entry['task']}, {entry['chips']} chips, "
             + ", ".join(entry["times"]),
         )
+
+
+def show_ledger(found: dict[str, Any]) -> None:
+    """One base for all tasks against a programmed model for each, in parameters."""
+    adapters = sum(own["parameters"] for own in found["adapters"].values())
+    tasks = len(found["adapters"])
+    out.print(
+        f"ledger    {tasks} {'task' if tasks == 1 else 'tasks'} on one base: "
+        f"{found['analog']['parameters'] / 1e6:.2f} M analog + {found['digital']['parameters'] / 1e6:.2f} M "
+        f"digital + {adapters / 1e6:.2f} M in adapters = {found['one_base'] / 1e6:.1f} M parameters; "
+        f"programmed one by one {found['programmed_each'] / 1e6:.1f} M"
+    )

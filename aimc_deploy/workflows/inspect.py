@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from aimc_deploy.artifact.bundle import Bundle
+from aimc_deploy.artifact.ledger import Ledger
 from aimc_deploy.artifact.results import Results, from_json
 from aimc_deploy.workflows.adapters import read_record
 from aimc_deploy.workflows.base import read_hardware
@@ -19,7 +20,7 @@ def run(path: Path) -> dict[str, Any]:
     """
     bundle = Bundle.open(path)
     manifest, plan, hardware = bundle.manifest, bundle.read_json("tile_map.json"), read_hardware(bundle)
-    analog = sum(entry["rows"] * entry["cols"] for entry in plan["analog"])
+    found = ledger(bundle)
     return {
         "bundle": str(bundle.path),
         "source": manifest.source,
@@ -28,15 +29,27 @@ def run(path: Path) -> dict[str, Any]:
         "base_sha256": manifest.base_sha256,
         "analog": {
             "layers": len(plan["analog"]),
-            "parameters": analog,
+            "parameters": found.analog,
             "tiles": plan["tiles"],
             "utilisation": plan["utilisation"],
         },
-        "digital_parameters": int(manifest.source.get("parameters", 0)) - analog,
+        "digital_parameters": found.digital,
         "adapters": [_adapter(bundle, name, hardware.digest()) for name in bundle.adapters()],
+        "ledger": found.told(),
         "results": [_described(name, results) for name, results in read_results(bundle).items()],
         "bytes": sum(entry.size for entry in manifest.files.values()),
     }
+
+
+def ledger(bundle: Bundle) -> Ledger:
+    """What the bundle's tasks need, each with one adapter: that which is named like the task, if any."""
+    analog = bundle.read_json("tile_map.json")["weights"]
+    adapters: dict[str, int] = {}
+    for name in bundle.adapters():
+        record = read_record(bundle, name)
+        if name == record.task or record.task not in adapters:
+            adapters[record.task] = record.parameters
+    return Ledger(analog, int(bundle.manifest.source.get("parameters", 0)) - analog, adapters)
 
 
 def read_results(bundle: Bundle) -> dict[str, Results]:

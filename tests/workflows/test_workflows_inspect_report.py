@@ -54,6 +54,9 @@ def test_inspect_tells_what_is_there(measured: Path, tiny: Path, configure: Conf
     assert found["analog"]["utilisation"] == pytest.approx(analog / (512 * 512 * (len(tiles) // 3)))
     digital = sum(value.numel() for value in load_file(measured / "model.safetensors").values())
     assert found["digital_parameters"] == digital
+    ledger, own = found["ledger"], found["adapters"][0]["parameters"]
+    assert ledger["one_base"] == analog + digital + own
+    assert ledger["programmed_each"] == analog + digital, "one task"
     sizes = {name: len(data) for name, data in files_of(measured).items()}
     assert found["bytes"] == sum(size for name, size in sizes.items() if name != "manifest.json")
     assert [entry["name"] for entry in found["adapters"]] == ["sst2", "sst2-digital"]
