@@ -53,14 +53,15 @@ class DeployedModel(nn.Module):
 
         Args:
             calibration: called with the model where the hardware has static input ranges and the adapter
-                was trained without them; sets them. It leaves the layers in digital mode.
+                was trained without them; sets them. It leaves the layers in digital mode, so that it is
+                not for a schedule, which changes adapters on a chip.
 
         Raises:
             ArtifactError: there is no such adapter, or it has no input ranges for this hardware.
         """
-        record = read_record(self.bundle, name)
+        stage = read_record(self.bundle, name).at_age(self.age_s)
+        self._attach(stage or name, calibration if stage is None else None)
         self.adapter = name
-        self._attach(record.at_age(self.age_s) or name, calibration)
         return self
 
     def _attach(self, name: str, calibration: Calibration | None) -> None:
@@ -68,7 +69,7 @@ class DeployedModel(nn.Module):
         record = read_record(self.bundle, name)
         ranges = record.ranges_for(self.hardware)
         uncalibrated = ranges is None and isinstance(self.hardware.dac.input_range, StaticRange)
-        if uncalibrated and (calibration is None or self.adapter != name):
+        if uncalibrated and calibration is None:
             raise ArtifactError(
                 f"adapter '{name}' has no input ranges calibrated as this hardware says: adapt for the "
                 "hardware (`aimc-deploy adapt --hardware`), or pass a calibration"

@@ -56,7 +56,8 @@ def test_an_unknown_key_is_shown_with_file_and_line(
     Path("r.yaml").write_text("seed: 1\nadapt:\n  lora:\n    rr: 8\n")
     option = [] if command in ("run", "config validate") else ["--config"]
     assert refused(*command.split(), *option, "r.yaml") == (
-        "error: r.yaml:4: adapt.lora.rr: unknown key; did you mean 'r'? allowed: alpha, dropout, r"
+        "error: r.yaml:4: adapt.lora.rr: unknown key; did you mean 'r'? allowed: alpha, dora, dropout, "
+        "layers, r, ranks, rslora"
     )
     assert [path.name for path in tmp_path.iterdir()] == ["r.yaml"]
 

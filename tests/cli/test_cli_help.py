@@ -27,7 +27,7 @@ COMMANDS: dict[str, tuple[str, set[str]]] = {
         "",
         {
             *("--task", "--bundle", "--name", "--method", "--no-hardware", "--out", "--train-samples"),
-            *("--start-from", "--from-chip", "--at"),
+            *("--start-from", "--from-chip", "--at", "--schedule"),
             *("--epochs", "--data-dir", "--resume", "--overwrite", "--device", "--dry-run"),
             *CONFIGURED,
             *SHOWN,

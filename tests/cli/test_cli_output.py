@@ -256,7 +256,7 @@ def test_an_interrupted_training_says_how_to_continue(
     def stopped(*arguments: Any, **settings: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(adapt, "_train", stopped)
+    monkeypatch.setattr(adapt, "training", stopped)
     ended = call("adapt", "--bundle", bundle, "--task", "sst2", "--data-dir", data, "--name", "new")
     assert (ended.code, ended.out) == (130, "")
     assert ended.err.endswith(

@@ -33,7 +33,7 @@ def configured(tmp_path: Path, tiny: Path, data: Path) -> Run:
         tmp_path / "bundle",
         tiny,
         data,
-        adapt={"epochs": 20.0, "checkpoint_steps": 4, "learning_rate": 1.0e-2},
+        adapt={"epochs": 40.0, "checkpoint_steps": 4, "learning_rate": 1.0e-2},
     )
     write_recipe(tmp_path / "recipe.yaml", config)
     return config

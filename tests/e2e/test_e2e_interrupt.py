@@ -56,10 +56,10 @@ def test_ctrl_c_in_training_then_resume_gives_the_uninterrupted_adapter(
     assert files_of(bundle) == before
     steps = [int(path.name.rpartition("-")[2]) for path in work.glob("*/checkpoint-*")]
     assert steps
-    assert max(steps) < 120, "it had finished before it could be interrupted"
+    assert max(steps) < 240, "it had finished before it could be interrupted"
 
     output, _ = shell.run("adapt", "--config", "recipe.yaml", "--resume")
-    assert "120 steps; base unchanged" in output
+    assert "240 steps; base unchanged" in output
     adapt.run(configured.model_copy(update={"bundle": str(tmp_path / "uninterrupted")}))
     assert files_of(bundle / "adapters") == files_of(tmp_path / "uninterrupted" / "adapters")
     assert Bundle.open(bundle).verify() == []

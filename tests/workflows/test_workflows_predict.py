@@ -72,7 +72,7 @@ def test_an_adapter_for_another_task_or_none_is_refused(adapted: Path, configure
     config = configure(adapted)
     with pytest.raises(ArtifactError, match="adapter 'sst2' is for task 'sst2': use --task sst2"):
         predict.run(config.model_copy(update={"task": "cola"}), ["a"], adapter="sst2")
-    with pytest.raises(ArtifactError, match="has no adapter 'cola'"):
+    with pytest.raises(ArtifactError, match="has no adapter for 'cola'"):
         predict.run(config.model_copy(update={"task": "cola"}), ["a"])
 
 
