@@ -5,8 +5,9 @@
     python scripts/results.py page
 
 ``measure`` runs configs/sst2.yaml and then the stress ladder, one rung after the other, in the folder
-``runs``, and copies the results of each into docs/results/NAME. What is finished is kept, so it can be
-stopped and called again at any time. ``page`` draws the plots and writes the page from those copies alone.
+``runs``, and copies the results of each into docs/results/NAME; with ``--rungs`` also configs/glue.yaml,
+configs/squad.yaml, and one aged chip. What is finished is kept, so it can be stopped and called again at any
+time. ``page`` draws the plots and writes the page from those copies alone.
 """
 
 from __future__ import annotations
@@ -16,11 +17,11 @@ import json
 import shutil
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from results_page import write_page
+from results_plan import AGE, CHIP, LADDER_TIMES, NOISY, ON_CHIP, RUNGS, TASKS, VARIANTS, Rung
 
 from aimc_deploy.artifact.bundle import Bundle
 from aimc_deploy.artifact.manifest import MANIFEST
@@ -31,9 +32,9 @@ from aimc_deploy.workflows import adapt, evaluate, map, run
 from aimc_deploy.workflows.adapters import read_record
 
 ROOT = Path(__file__).parents[1]
-RECIPE = ROOT / "configs" / "sst2.yaml"
+CONFIGS = ROOT / "configs"
+RECIPE = CONFIGS / "sst2.yaml"
 RESULTS = ROOT / "docs" / "results"
-LADDER_TIMES = ("0s", "1y", "10y")
 TOLD = (
     "method",
     "hardware_aware",
@@ -47,55 +48,6 @@ TOLD = (
     "weight_noise",
     "drift",
     "seed",
-)
-
-
-@dataclass(frozen=True)
-class Rung:
-    """One step of the ladder: what it changes in configs/sst2.yaml.
-
-    Attributes:
-        own_base: it changes the model or the tiles, so it needs a bundle and a digital adapter of its own.
-        weight_noise: for training as published.
-    """
-
-    name: str
-    title: str
-    changes: tuple[str, ...] = ()
-    own_base: bool = False
-    weight_noise: float = 0.067
-
-
-def _noise(times: int) -> Rung:
-    """Device and output noise ``times`` as large.
-
-    The published method's weight noise grows with them up to three times: with more than that (0.5 was tried
-    on the twelvefold rung) it finds nothing.
-    """
-    scales = [f"hardware.device.{kind}_noise_scale={times}" for kind in ("programming", "read")]
-    changes = (*scales, f"hardware.output_noise={0.04 * times:g}")
-    return Rung(f"noise-x{times}", f"noise × {times}", changes, weight_noise=0.067 * min(times, 3))
-
-
-def _bits(bits: int) -> Rung:
-    return Rung(
-        f"bits-{bits}", f"{bits}-bit converters", (f"hardware.dac.bits={bits}", f"hardware.adc.bits={bits}")
-    )
-
-
-def _outliers(factor: int) -> Rung:
-    changes = ("source.outlier_channels=4", f"source.outlier_factor={factor}")
-    return Rung(f"outliers-x{factor}", f"outlier channels × {factor} (synthetic)", changes, own_base=True)
-
-
-RUNGS = (
-    Rung("default", "the default: 8 bit, measured noise"),
-    *[_noise(times) for times in (2, 3, 4, 8, 12)],
-    *[_bits(bits) for bits in (6, 5, 4, 3)],
-    Rung("static", "static input ranges", ("hardware.preset=pcm-static",)),
-    Rung("uncompensated", "no drift compensation", ("hardware.drift_compensation=none",)),
-    Rung("hermes-1dev", "Hermes, one device", ("hardware.preset=hermes-1dev",), own_base=True),
-    *[_outliers(factor) for factor in (16, 64)],
 )
 
 
@@ -124,17 +76,59 @@ def measure(arguments: argparse.Namespace) -> None:
     for name in arguments.rungs:
         print(f"{arguments.name}: {name}", file=sys.stderr, flush=True)
         if name == "baselines":
-            _baselines(load_run(RECIPE, shared), out)
+            _recipe(load_run(RECIPE, shared), out)
+        elif name in TASKS:
+            _recipe(load_run(CONFIGS / f"{name}.yaml", shared), out)
+        elif name == "variants":
+            _variants(shared, arguments.chips, out)
+        elif name == "on-chip":
+            _on_chip(shared, out)
         else:
             _rung(next(rung for rung in RUNGS if rung.name == name), shared, arguments, out)
 
 
-def _baselines(config: Run, out: Path) -> None:
-    """The recipe as it stands; its results, and those of the baseline that has a base of its own."""
+def _recipe(config: Run, out: Path) -> None:
+    """A recipe as it stands: the results of each task, and those of a baseline that has a base of its own."""
     for step in run.run(config, progress=Lines()):
         if isinstance(step.result, evaluate.EvaluateResult):
-            full = "-sst2-full" if step.name.endswith("-full") else ""
-            _keep(step.result, Path(config.bundle + full), out / f"sst2{full[5:]}")
+            full = "-full" if step.name.endswith("-full") else ""
+            task = step.result.results.task
+            own = f"{config.bundle}-{task}{full}" if full else config.bundle
+            _keep(step.result, Path(own), out / f"{task}{full}")
+
+
+def _digital(shared: Sequence[str]) -> str:
+    """The adapter that knows no hardware, on a bundle that is mapped if need be.
+
+    The hardware that is measured has no part in it; only its calibration would know it.
+    """
+    config = load_run(RECIPE, shared)
+    if not (Path(config.bundle) / MANIFEST).exists():
+        map.run(config, Path(config.bundle))
+    return _adapter(config, "sst2-digital", hardware_aware=False, start_from=None)
+
+
+def _on_chip(shared: Sequence[str], out: Path) -> None:
+    """One chip of noisy hardware, ten years old, with adapters trained on it alone from few samples.
+
+    They go on from the digital adapter, or from ``sst2-noisy``, which met other chips of that hardware.
+    """
+    config = load_run(RECIPE, [*shared, f"hardware={NOISY}"])
+    digital = _digital(shared)
+    names = [digital, _adapter(config, "sst2-noisy", start_from=digital)]
+    for samples, epochs in ON_CHIP.items():
+        few = {"train_samples": samples, "epochs": epochs, "chip": CHIP, "age": AGE}
+        for start in (digital, "sst2-noisy"):
+            name = f"{start}-chip{CHIP}-{samples}"
+            names.append(_adapter(config, name, start_from=start, **few))
+    asked = {"adapters": tuple(names), "chip": CHIP, "times": (AGE,), "unadapted": False}
+    settings = config.evaluate.model_copy(update=asked)
+    config = config.model_copy(update={"evaluate": settings})
+    _keep(
+        evaluate.run(config, out="on-chip", keep=True, progress=Lines()),
+        Path(config.bundle),
+        out / "on-chip",
+    )
 
 
 def _rung(rung: Rung, shared: Sequence[str], arguments: argparse.Namespace, out: Path) -> None:
@@ -145,14 +139,8 @@ def _rung(rung: Rung, shared: Sequence[str], arguments: argparse.Namespace, out:
     if rung.own_base:
         config = config.model_copy(update={"bundle": f"{config.bundle}-{rung.name}"})
     bundle = Path(config.bundle)
-    if not (bundle / MANIFEST).exists():
-        map.run(config, bundle)
     own = "" if rung.name == "default" else f"-{rung.name}"
-    # Trained without hardware, so the rung's has no part in it; only its calibration would know it.
-    plain = config.model_copy(update={"hardware": load_run(RECIPE, shared).hardware})
-    digital = _adapter(
-        config if rung.own_base else plain, "sst2-digital", hardware_aware=False, start_from=None
-    )
+    digital = _digital([*shared, *rung.changes, f"bundle={bundle}"] if rung.own_base else shared)
     names = [digital, _adapter(config, f"sst2{own}", start_from=digital)]
     if arguments.published:
         published = {"noise": "weights", "weight_noise": rung.weight_noise}
@@ -162,6 +150,21 @@ def _rung(rung: Rung, shared: Sequence[str], arguments: argparse.Namespace, out:
         config.model_copy(update={"evaluate": settings}), out=f"rung-{rung.name}", keep=True, progress=Lines()
     )
     _keep(measured, bundle, out / f"rung-{rung.name}")
+
+
+def _variants(shared: Sequence[str], chips: int, out: Path) -> None:
+    """The adapter of each variant, on the hardware that it is for, all against the same digital one."""
+    for variant in VARIANTS:
+        print(f"variant {variant.name}", file=sys.stderr, flush=True)
+        config = load_run(RECIPE, [*shared, f"hardware={NOISY}", *variant.changes])
+        digital = _digital(shared)
+        name = _adapter(config, f"sst2-{variant.name}", start_from=None if variant.fresh else digital)
+        measured = {"adapters": (name,), "chips": chips, "times": LADDER_TIMES, "unadapted": False}
+        if variant is VARIANTS[0]:
+            measured["adapters"] = (name, digital)
+        config = config.model_copy(update={"evaluate": config.evaluate.model_copy(update=measured)})
+        result = evaluate.run(config, out=f"variant-{variant.name}", keep=True, progress=Lines())
+        _keep(result, Path(config.bundle), out / f"variant-{variant.name}")
 
 
 def _adapter(config: Run, name: str, **changes: Any) -> str:
@@ -197,8 +200,9 @@ def main() -> None:
         "--set", action="append", default=[], help="a key of the recipe, as in aimc-deploy"
     )
     measuring.add_argument("--published", action="store_true", help="train by the published noise too")
-    every = ["baselines", *[rung.name for rung in RUNGS]]
-    measuring.add_argument("--rungs", nargs="+", default=every, choices=every, help="only these")
+    usual = ["baselines", *[rung.name for rung in RUNGS]]
+    choices = [*usual, *TASKS, "variants", "on-chip"]
+    measuring.add_argument("--rungs", nargs="+", default=usual, choices=choices, help="only these, or others")
     measuring.set_defaults(function=measure)
     page = commands.add_parser("page", help="write docs/results.md from docs/results")
     page.set_defaults(

@@ -9,13 +9,21 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, StrictUndefined
+from results_plan import VARIANTS
 
 from aimc_deploy.artifact.results import Results, from_json, summarise
 from aimc_deploy.report.plot import COLOURS, accuracy_over_time
+from aimc_deploy.tasks.registry import TASKS
 
 MODELS = {
     "mini": "The bundled reduced MobileBERT",
     "minilm": "MiniLM (all-MiniLM-L6-v2, a real pretrained BERT encoder)",
+}
+TASK_ROWS = {
+    "-digital": "digital LoRA",
+    "-digital (LoRA off)": "its head, LoRA off",
+    "": "AHWA-LoRA",
+    " (LoRA off)": "its head, LoRA off",
 }
 ROWS = {
     "sst2-digital": "digital LoRA",
@@ -34,7 +42,14 @@ def write_page(results: Path, page: Path, rungs: Mapping[str, str]) -> None:
     """
     folders = {results / name: title for name, title in MODELS.items() if (results / name).is_dir()}
     models = [
-        {"title": title, "baselines": _baselines(folder), "ladder": _ladder(folder, rungs)}
+        {
+            "title": title,
+            "baselines": _baselines(folder),
+            "ladder": _ladder(folder, rungs),
+            "tasks": _tasks(folder),
+            "on_chip": _on_chip(folder),
+            "variants": _variants(folder),
+        }
         for folder, title in folders.items()
     ]
     template = (Path(__file__).parent / "results.md.j2").read_text(encoding="utf-8")
@@ -109,6 +124,83 @@ def _ladder(folder: Path, titles: Mapping[str, str]) -> str:
     chips = len({row.chip for row in results.rows})
     plot = f"![accuracy against rung](results/{folder.name}/ladder.svg)"
     return "\n".join([f"{chips} chips a rung.\n", _table(table), plot])
+
+
+def _tasks(folder: Path) -> str:
+    """A line for each adapter of each task but SST-2, in the task's own metric."""
+    paths = {task: folder / f"{task}.json" for task in TASKS if task != "sst2"}
+    found = {task: _read(path) for task, path in paths.items() if path.exists()}
+    if not found:
+        return ""
+    times = sorted({(row.t_s, row.time) for results in found.values() for row in results.rows})
+    table = [["task", "metric", "dev", "adapter", "no hardware", *[time for _, time in times]]]
+    for task, results in found.items():
+        summaries = {
+            (part.adapter, part.time): part for part in summarise(results) if part.metric == results.metric
+        }
+        for ending, label in TASK_ROWS.items():
+            adapter = f"{task}{ending}"
+            digital = [part for part in results.baselines if part.adapter == adapter]
+            if not digital:
+                continue
+            cells = [TASKS[task].title, results.metric, f"{results.samples:,}", label]
+            cells.append(f"{100 * digital[0].metrics[results.metric]:.1f}")
+            for _, time in times:
+                part = summaries[adapter, time]
+                cells.append(f"{100 * part.mean:.1f} +- {100 * (part.std or 0):.1f}")
+            table.append(cells)
+    chips = len({row.chip for results in found.values() for row in results.rows})
+    return f"{chips} chips.\n\n" + _table(table)
+
+
+def _on_chip(folder: Path) -> str:
+    """Adapters trained on one aged chip, by number of samples."""
+    path = folder / "on-chip.json"
+    if not path.exists():
+        return ""
+    results = _read(path)
+    training = json.loads(path.with_suffix(".training.json").read_text())
+    accuracy = {row.adapter: row.metrics["accuracy"] for row in results.rows}
+    starts = {"sst2-digital": "from digital LoRA on", "sst2-noisy": "from AHWA-LoRA for this hardware on"}
+    table = [["samples of the chip", *starts.values()]]
+    table.append(["none", *[f"{100 * accuracy[start]:.1f}" for start in starts]])
+    counts = sorted({training[name]["samples"] for name in training if name not in starts})
+    for count in counts:
+        cells = [f"{count:,}"]
+        for start in starts:
+            own = [
+                name
+                for name, settings in training.items()
+                if name.startswith(f"{start}-chip") and settings["samples"] == count
+            ]
+            cells.append(f"{100 * accuracy[own[0]]:.1f}")
+        table.append(cells)
+    row = results.rows[0]
+    digital = next(part for part in results.baselines if part.adapter == "sst2-digital").metrics["accuracy"]
+    told = (
+        f"Chip {row.chip} of `{results.settings['hardware']['name']}`, {row.time} old; without hardware "
+        f"digital LoRA has {100 * digital:.1f}."
+    )
+    return f"{told}\n\n" + _table(table)
+
+
+def _variants(folder: Path) -> str:
+    """The adapter of each variant at all times."""
+    files = {variant: folder / f"variant-{variant.name}.json" for variant in VARIANTS}
+    found = {variant: _read(path) for variant, path in files.items() if path.exists()}
+    if not found:
+        return ""
+    rows = [("digital LoRA, nothing else", "sst2-digital", next(iter(found.values())))]
+    rows += [(variant.title, f"sst2-{variant.name}", results) for variant, results in found.items()]
+    times = sorted({(row.t_s, row.time) for row in rows[0][2].rows})
+    table = [["variant", "no hardware", *[time for _, time in times]]]
+    for title, adapter, results in rows:
+        summaries = {(part.adapter, part.time): part for part in summarise(results)}
+        means = [summaries[adapter, time] for _, time in times]
+        figures = [f"{100 * part.mean:.1f} +- {100 * (part.std or 0):.1f}" for part in means]
+        table.append([title, _digital(results, adapter), *figures])
+    chips = len({row.chip for row in rows[0][2].rows})
+    return f"{chips} chips.\n\n" + _table(table)
 
 
 def _digital(results: Results, adapter: str) -> str:
