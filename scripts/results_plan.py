@@ -91,6 +91,7 @@ VARIANTS = (
     _set("level-half", "half as far from the targets", "noise_level=0.5"),
     _set("level-more", "half as far again", "noise_level=1.5"),
     _set("ramp", "noise growing over the first 30 %", "noise_ramp=0.3"),
+    _set("analog-head", "the head on tiles too", "analog_head=true"),
     _set("young", "chips of 0 s only", "drift=0s"),
     _set("gauss", "weight noise 0.067", "noise=weights"),
     _set("gauss-more", "weight noise 0.2", "noise=weights", "weight_noise=0.2"),

@@ -75,6 +75,10 @@ class Adapt(Model):
         NameOfTask | None, Field(description="adapter name, {task} for the task's; null: the task's")
     ] = None
     lora: Lora = Lora()
+    analog_head: Annotated[
+        bool,
+        Field(description="put the head on tiles of its own, which each task must program; for lora only"),
+    ] = False
     start_from: Annotated[
         NameOfTask | None,
         Field(description="adapter to go on from, {task} for the task's name; null: a fresh one"),
@@ -161,6 +165,8 @@ class Adapt(Model):
                 )
         if self.chip is not None and (self.schedule or self.youngest != "0s" or self.noise_level != 1.0):
             raise ValueError("chip: one chip has one age and its own noise: leave out the other settings")
+        if self.analog_head and self.method == "full":
+            raise ValueError("analog_head: is of LoRA adapters (method: lora)")
         if not self.hardware_aware and (self.noise_ramp or self.gap_weight):
             raise ValueError("noise_ramp, gap_weight: without hardware there is no noise: leave them out")
         if seconds(self.youngest) >= seconds(self.drift) and self.youngest != "0s":

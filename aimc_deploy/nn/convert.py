@@ -15,6 +15,9 @@ from aimc_deploy.physics.conductance import clip_weights
 from aimc_deploy.tile.grid import Grid, Layout
 from aimc_deploy.tile.tile import Tile
 
+HEAD = "head:"
+"""Begins the name of an analog layer that belongs to a task and not to the base."""
+
 
 def map_layer(layer: nn.Linear, name: str, hardware: Hardware) -> AnalogLinear:
     """A linear layer clipped and mapped onto tiles; the bias stays digital, and its mode stays."""
@@ -41,17 +44,22 @@ def analog_layers(model: nn.Module) -> dict[str, AnalogLinear]:
     return {module.name: module for module in model.modules() if isinstance(module, AnalogLinear)}
 
 
+def _fixed_layers(model: nn.Module) -> list[AnalogLinear]:
+    """The analog layers that can be on a chip: all whose weights are not being trained."""
+    return [layer for layer in analog_layers(model).values() if not layer.weight.requires_grad]
+
+
 def program(model: nn.Module, seed: int, chip: int) -> None:
-    """Program every analog layer as part of chip number ``chip``."""
+    """Program every fixed analog layer as part of chip number ``chip``."""
     with torch.no_grad():
-        for layer in analog_layers(model).values():
+        for layer in _fixed_layers(model):
             layer.program(seed, chip)
 
 
 def drift(model: nn.Module, t_inference_s: float, *reading: str | int) -> None:
-    """Move every analog layer to ``t_inference_s`` seconds after programming; see ``AnalogLinear.drift``."""
+    """Move every fixed analog layer to ``t_inference_s`` seconds after programming; see ``AnalogLinear``."""
     with torch.no_grad():
-        for layer in analog_layers(model).values():
+        for layer in _fixed_layers(model):
             layer.drift(t_inference_s, *reading)
 
 
@@ -60,7 +68,7 @@ def sample_chip(
 ) -> None:
     """Make ``model`` a chip of no further use, each layer at an age of its own; see ``AnalogLinear``."""
     with torch.no_grad():
-        for layer in analog_layers(model).values():
+        for layer in _fixed_layers(model):
             layer.sample_chip(youngest_s, oldest_s, *names, level=level)
 
 
@@ -78,9 +86,11 @@ def bypassed(model: nn.Module) -> Iterator[None]:
 
 
 def base_sha256(model: nn.Module) -> str:
-    """SHA-256 of everything the tiles were asked to hold: conductances and scales, in layer order."""
+    """SHA-256 of everything the base's tiles were asked to hold: conductances and scales, in layer order."""
     digest = hashlib.sha256()
     for name, layer in sorted(analog_layers(model).items()):
+        if name.startswith(HEAD):
+            continue
         digest.update(name.encode())
         for tensor in (layer.weight, layer.w_scale, *_targets(layer)):
             digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())

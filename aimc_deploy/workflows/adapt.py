@@ -22,6 +22,7 @@ from aimc_deploy.config.run import Run
 from aimc_deploy.config.times import label, seconds
 from aimc_deploy.errors import ArtifactError
 from aimc_deploy.nn.convert import analog_layers, base_sha256, drift, program
+from aimc_deploy.nn.head import head_on_tiles, restore_head
 from aimc_deploy.tasks.data import load_data, sample
 from aimc_deploy.tasks.features import Features
 from aimc_deploy.tasks.kinds import prepare, score
@@ -144,6 +145,8 @@ def run(
         model = add_lora(model, task.kind, adapt.lora)
         if adapt.start_from is not None:
             go_on_from(model, bundle, adapt.start_from)
+        if adapt.analog_head:
+            head_on_tiles(model, config.hardware, train=True)
     else:
         model.requires_grad_(True)
     model.to(device)
@@ -166,8 +169,9 @@ def run(
     if adapt.method == "full":
         map_again(model, bundle, config.hardware)
         model.to(device)
-        set_ranges(model, ranges)
     after = base_sha256(model)
+    trained_head = head_on_tiles(model, config.hardware) if adapt.analog_head else []
+    set_ranges(model, ranges)
     record = AdapterRecord(
         task=task.name,
         metric=task.metric,
@@ -191,6 +195,7 @@ def run(
             **adapt.model_dump(mode="json", exclude={"checkpoint_steps"}),
         },
     )
+    restore_head(trained_head)
     if adapt.method == "full":
         bundle = _create_full(config, bundle, model, tokenizer, out, name, existing == "replace")
     else:

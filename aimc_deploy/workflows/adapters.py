@@ -84,6 +84,11 @@ class AdapterRecord(BaseModel):
     training: dict[str, Any] = {}
     stages: tuple[Stage, ...] = ()
 
+    @property
+    def analog_head(self) -> bool:
+        """Whether the head goes onto tiles too."""
+        return bool(self.training.get("analog_head"))
+
     def at_age(self, age_s: float) -> str | None:
         """Of a schedule, the adapter for a chip of that age; None where there is no schedule."""
         begun = [stage.adapter for stage in self.stages if seconds(stage.since) <= age_s]

@@ -14,6 +14,7 @@ from aimc_deploy.config.hardware import Hardware, StaticRange
 from aimc_deploy.config.times import seconds
 from aimc_deploy.errors import ArtifactError
 from aimc_deploy.nn.convert import analog_layers, base_sha256, drift, program
+from aimc_deploy.nn.head import Place, head_layers, head_on_tiles, restore_head
 from aimc_deploy.workflows.adapters import attach, fit_head, read_record
 from aimc_deploy.workflows.base import read_hardware, read_model
 from aimc_deploy.workflows.input_ranges import set_ranges
@@ -33,7 +34,9 @@ class DeployedModel(nn.Module):
         self.hardware = hardware or read_hardware(bundle)
         self.seed = seed
         self.adapter: str | None = None
+        self.chip: int | None = None
         self.age_s = 0.0
+        self._digital_head: list[Place] = []  # what an analog head stands in the place of
         self._attached: str | None = None  # the adapter asked for, or the stage of it
         self.model: Any = read_model(bundle, self.hardware)
 
@@ -74,17 +77,25 @@ class DeployedModel(nn.Module):
                 f"adapter '{name}' has no input ranges calibrated as this hardware says: adapt for the "
                 "hardware (`aimc-deploy adapt --hardware`), or pass a calibration"
             )
+        restore_head(self._digital_head)
         if isinstance(self.model, PeftModel):
             self.model = self.model.unload()
         self.model = fit_head(self.model, record.kind, record.num_labels)
         self.model = attach(self.bundle, self.model, name)
         self._attached = name
+        self._digital_head = head_on_tiles(self.model, self.hardware) if record.analog_head else []
         set_ranges(self.model, ranges)
         if uncalibrated and calibration is not None:
             calibration(self.model)
+            self.chip = None
+        if self.chip is not None:
+            for layer in head_layers(self.model):
+                layer.program(self.seed, self.chip)
+                layer.drift(self.age_s)
 
     def program(self, chip: int = 0) -> DeployedModel:
         """Write the weights to chip number ``chip``; it is at 0 s until :meth:`drift`."""
+        self.chip = chip
         program(self.model, self.seed, chip)
         return self.drift(0.0)
 
@@ -99,6 +110,7 @@ class DeployedModel(nn.Module):
 
     def digital(self) -> DeployedModel:
         """Compute without any hardware again."""
+        self.chip = None
         for layer in analog_layers(self.model).values():
             layer.digital()
         return self

@@ -222,6 +222,8 @@ def train(
         shutil.rmtree(work, ignore_errors=True)
     for layer in analog_layers(model).values():
         layer.digital()
+        if adapt.hardware_aware and layer.weight.requires_grad:
+            layer.simulate(adapt.weight_noise)
     noise = training_noise(adapt, config.seed)
     arguments = training_arguments(
         adapt, work, epochs=adapt.epochs or task.epochs, seed=config.seed, device=device

@@ -87,7 +87,16 @@ def values(schema: dict[str, Any], name: str, definitions: dict[str, Any]) -> st
 def judgeable(data: dict[str, Any]) -> dict[str, Any]:
     """The same, with a gate on two chips and at a time that is evaluated: what a schema cannot say."""
     adapt = data.get("adapt", {})
-    for key in ("chip", "age", "youngest", "schedule", "noise_level", "noise_ramp", "gap_weight"):
+    for key in (
+        "chip",
+        "age",
+        "youngest",
+        "schedule",
+        "noise_level",
+        "noise_ramp",
+        "gap_weight",
+        "analog_head",
+    ):
         adapt.pop(key, None)  # which only some methods meet
     adapt.get("lora", {}).pop("dora", None)
     evaluate = data.get("evaluate", {})
