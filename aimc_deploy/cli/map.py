@@ -116,5 +116,10 @@ def summary(result: MapResult) -> None:
         f"{len(plan['analog'])} matrices, {plan['weights']:,} weights on {plan['tiles']} tiles of "
         f"{size['rows']} x {size['cols']}, {plan['utilisation']:.1%} used"
     )
+    if plan["strategy"] != "naive":
+        out.print(
+            f"placed {plan['strategy']}: the area alone would need {plan['tiles_bound']} tiles; at most "
+            f"{plan['initiation_interval']} products of one tile for a token"
+        )
     if result.bundle is not None:
         out.print(f"bundle: {result.bundle.path}")

@@ -65,6 +65,32 @@ class Mapping(Model):
     ] = ()
 
 
+Lines = tuple[Annotated[int, Field(ge=0)], ...]
+
+
+class TileFault(Model):
+    """What cannot be used of one tile: all of it if neither rows nor columns are named."""
+
+    tile: Annotated[int, Field(ge=0)]
+    rows: Annotated[Lines, Field(description="faulty rows")] = ()
+    cols: Annotated[Lines, Field(description="faulty columns")] = ()
+
+
+class Placement(Model):
+    """Which block goes where; it changes no weight and, so far, nothing that is simulated."""
+
+    strategy: Annotated[
+        Literal["naive", "fused", "dense", "layer", "diagonal"],
+        Field(
+            description="naive: a tile for each block; fused: blocks that read the same inputs share one; "
+            "dense: fewest tiles; layer: fewest for each encoder layer, blocks of one stage apart; diagonal: "
+            "blocks on rows and columns of their own"
+        ),
+    ] = "naive"
+    tiles: Annotated[int | None, Field(ge=1, description="on the chip; null: as many as it takes")] = None
+    faults: tuple[TileFault, ...] = ()
+
+
 class IdealDevice(Model):
     """A device that holds what was written: no programming noise, drift or read noise."""
 
@@ -157,6 +183,7 @@ class Hardware(Model):
     description: str = ""
     tile: TileSize = TileSize()
     mapping: Mapping = Mapping()
+    placement: Placement = Placement()
     device: Device = PCMDevice()
     dac: DAC = DAC()
     adc: ADC = ADC()
@@ -169,8 +196,8 @@ class Hardware(Model):
     ] = "time"
 
     def digest(self) -> str:
-        """SHA-256 of the physics described; the name and the prose do not count."""
-        content = self.model_dump(mode="json", exclude={"name", "description"})
+        """SHA-256 of the physics described; name, prose and placement do not count."""
+        content = self.model_dump(mode="json", exclude={"name", "description", "placement"})
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
     def mapping_digest(self) -> str:

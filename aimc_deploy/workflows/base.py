@@ -20,50 +20,59 @@ from aimc_deploy.artifact.files import write_json, write_tensors
 from aimc_deploy.config.hardware import Hardware
 from aimc_deploy.errors import ArtifactError
 from aimc_deploy.models.select import LayerChoice
+from aimc_deploy.models.trace import Traced
 from aimc_deploy.nn.analog_linear import AnalogLinear
 from aimc_deploy.nn.convert import analog_layers, replace_layers, restore_layer
 from aimc_deploy.tile.grid import Layout
+from aimc_deploy.tile.placement import Block, Faults, Placement, place
 from aimc_deploy.tile.tile import Tile
 
 
-def tile_map(choices: list[LayerChoice], hardware: Hardware) -> dict[str, Any]:
-    """Where every block sits, how full the tiles are, and why the other layers are digital."""
-    analog, next_tile, weights = [], 0, 0
-    for choice in choices:
-        if not choice.analog:
-            continue
-        layout = Layout.of(choice.rows, choice.cols, hardware)
+def tile_map(choices: list[LayerChoice], traced: Mapping[str, Traced], hardware: Hardware) -> dict[str, Any]:
+    """Where every block sits, how full the tiles are, and why the other layers are digital.
+
+    Raises:
+        HardwareError: there are too few tiles.
+    """
+    layouts = {choice: Layout.of(choice.rows, choice.cols, hardware) for choice in choices if choice.analog}
+    placement = _placement(layouts, traced, hardware)
+    placed = iter(placement.blocks)
+    analog = []
+    for choice, layout in layouts.items():
         blocks = []
         for index, (row, col) in enumerate(layout.blocks()):
+            at = next(placed)
             blocks.append(
                 {
-                    "tile": next_tile,
-                    "at": [0, 0],
+                    "tile": at.tile,
+                    "at": [at.row, at.col],
                     "rows": [row.start, row.stop],
                     "cols": [col.start, col.stop],
                     "tensors": f"{choice.name}.{index}",
                 }
             )
-            next_tile += 1
-        weights += choice.rows * choice.cols
-        cells = layout.tiles * hardware.tile.rows * hardware.tile.cols
         analog.append(
             {
                 "layer": choice.name,
                 "rows": choice.rows,
                 "cols": choice.cols,
-                "utilisation": choice.rows * choice.cols / cells,
+                "reads": traced[choice.name].reads,
+                "stage": traced[choice.name].stage,
+                "utilisation": choice.rows
+                * choice.cols
+                / (layout.tiles * hardware.tile.rows * hardware.tile.cols),
                 "blocks": blocks,
             }
         )
-    capacity = next_tile * hardware.tile.rows * hardware.tile.cols
     return {
         "schema_version": "1.0",
-        "strategy": "naive",
+        "strategy": placement.strategy,
         "tile": {"rows": hardware.tile.rows, "cols": hardware.tile.cols},
-        "tiles": next_tile,
-        "weights": weights,
-        "utilisation": weights / capacity if capacity else 0.0,
+        "tiles": placement.used,
+        "tiles_bound": placement.bound,
+        "initiation_interval": placement.interval,
+        "weights": sum(choice.rows * choice.cols for choice in layouts),
+        "utilisation": placement.utilisation,
         "analog": analog,
         "digital": [
             {"layer": choice.name, "rows": choice.rows, "cols": choice.cols, "reason": choice.reason}
@@ -71,6 +80,31 @@ def tile_map(choices: list[LayerChoice], hardware: Hardware) -> dict[str, Any]:
             if not choice.analog
         ],
     }
+
+
+def _placement(
+    layouts: Mapping[LayerChoice, Layout], traced: Mapping[str, Traced], hardware: Hardware
+) -> Placement:
+    """The blocks of all layers, in the order of the layers and of their blocks, in their places."""
+    blocks = [
+        Block(
+            layer=choice.name,
+            index=index,
+            rows=row.stop - row.start,
+            cols=col.stop - col.start,
+            reads=f"{traced[choice.name].reads}[{row.start}:{row.stop}]",
+            stage=traced[choice.name].stage,
+            group=traced[choice.name].group,
+        )
+        for choice, layout in layouts.items()
+        for index, (row, col) in enumerate(layout.blocks())
+    ]
+    asked = hardware.placement
+    faults = {
+        fault.tile: Faults(not (fault.rows or fault.cols), fault.rows, fault.cols) for fault in asked.faults
+    }
+    size = hardware.tile
+    return place(blocks, asked.strategy, size.rows, size.cols, tiles=asked.tiles, faults=faults)
 
 
 def write_base(

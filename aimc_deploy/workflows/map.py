@@ -17,6 +17,7 @@ from aimc_deploy.errors import ModelError
 from aimc_deploy.models.checkpoint import load_checkpoint
 from aimc_deploy.models.outliers import add_outlier_channels
 from aimc_deploy.models.select import choose_layers
+from aimc_deploy.models.trace import trace
 from aimc_deploy.nn.convert import analog_layers, base_sha256, map_layer, replace_layers
 from aimc_deploy.workflows.base import tile_map, write_base
 from aimc_deploy.workflows.env import library_versions
@@ -48,12 +49,13 @@ def run(config: Run, out: Path, *, dry_run: bool = False, overwrite: bool = Fals
             "factor": config.source.outlier_factor,
         }
     choices = choose_layers(model, hardware.mapping.digital)
-    plan = tile_map(choices, hardware)
-    if not plan["analog"]:
+    names = [choice.name for choice in choices if choice.analog]
+    if not names:
         raise ModelError("no layer is left for the tiles: take patterns out of mapping.digital")
+    plan = tile_map(choices, trace(model, names), hardware)
     if dry_run:
         return MapResult(plan, provenance, None)
-    map_model(model, [entry["layer"] for entry in plan["analog"]], hardware)
+    map_model(model, names, hardware)
     bundle = create_bundle(config, out, model, checkpoint.tokenizer, plan, provenance, overwrite=overwrite)
     return MapResult(plan, provenance, bundle)
 

@@ -47,7 +47,7 @@ def recipe_of(folder: Path, text: str) -> Path:
             "hardware:\n  adcs: {bits: 8}\n",
             2,
             "hardware.adcs: unknown key; did you mean 'adc'? allowed: adc, dac, description, device, "
-            "drift_compensation, mapping, name, output_noise, preset, read_noise_per, tile",
+            "drift_compensation, mapping, name, output_noise, placement, preset, read_noise_per, tile",
         ),
         (
             "hardware:\n  device:\n    kind: hermes\n    g_max: 3\n",

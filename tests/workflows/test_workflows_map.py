@@ -16,10 +16,10 @@ from transformers import AutoModel
 
 import aimc_deploy
 from aimc_deploy.artifact.bundle import Bundle
-from aimc_deploy.config.hardware import FixedClip, Mapping, NoClip, TileSize
+from aimc_deploy.config.hardware import FixedClip, Mapping, NoClip, Placement, TileSize
 from aimc_deploy.config.load import config_digest, load_preset
 from aimc_deploy.config.run import Run, Source
-from aimc_deploy.errors import AimcError, ArtifactError, ConfigError, ModelError
+from aimc_deploy.errors import AimcError, ArtifactError, ConfigError, HardwareError, ModelError
 from aimc_deploy.models.checkpoint import load_checkpoint
 from aimc_deploy.workflows import map
 
@@ -257,3 +257,39 @@ def test_synthetic_outliers_leave_the_digital_output_and_are_recorded(
         found = aimc_deploy.load(tmp_path / "b")(**tokens()).logits
         expected = load_checkpoint(Source(path=str(tiny))).model(**tokens()).logits
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+
+
+def placed(config: Run, placement: dict[str, Any]) -> Run:
+    hardware = config.hardware.model_copy(update={"placement": Placement.model_validate(placement)})
+    return config.model_copy(update={"hardware": hardware})
+
+
+@pytest.mark.parametrize("strategy", ["naive", "fused", "dense", "layer", "diagonal"])
+def test_a_placement_moves_blocks_and_changes_nothing_else(
+    tmp_path: Path, configure: Configure, mapped_once: Path, strategy: str
+) -> None:
+    config = placed(configure(tmp_path / "b"), {"strategy": strategy})
+    result = map.run(config, tmp_path / "b")
+    plan, usual = result.plan, Bundle.open(mapped_once).read_json("tile_map.json")
+    assert plan["strategy"] == strategy
+    assert plan["tiles"] == len({block["tile"] for entry in plan["analog"] for block in entry["blocks"]})
+    assert plan["tiles_bound"] <= plan["tiles"] <= usual["tiles"]
+    assert plan["utilisation"] == pytest.approx(plan["weights"] / (plan["tiles"] * 512 * 512))
+    for entry, before in zip(plan["analog"], usual["analog"], strict=True):
+        where = [{key: block[key] for key in ("rows", "cols", "tensors")} for block in entry["blocks"]]
+        assert where == [
+            {key: block[key] for key in ("rows", "cols", "tensors")} for block in before["blocks"]
+        ]
+    assert result.bundle is not None
+    manifest = Bundle.open(mapped_once).manifest
+    assert result.bundle.manifest.base_sha256 == manifest.base_sha256
+    assert result.bundle.manifest.hardware_digest == manifest.hardware_digest
+    tiles = [folder / "tiles.safetensors" for folder in (tmp_path / "b", mapped_once)]
+    assert tiles[0].read_bytes() == tiles[1].read_bytes()
+
+
+def test_too_few_tiles_write_nothing(tmp_path: Path, configure: Configure) -> None:
+    config = placed(configure(tmp_path / "b"), {"tiles": 3, "faults": [{"tile": 1}]})
+    with pytest.raises(HardwareError, match=r"tiles are needed and there are 3, \d+ too few"):
+        map.run(config, tmp_path / "b")
+    assert not (tmp_path / "b").exists()
