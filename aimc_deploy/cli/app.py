@@ -6,7 +6,20 @@ from typing import Annotated
 
 import typer
 
-from aimc_deploy.cli import adapt, config, env, evaluate, inspect, map, predict, report, run, tasks, verify
+from aimc_deploy.cli import (
+    adapt,
+    config,
+    cost,
+    env,
+    evaluate,
+    inspect,
+    map,
+    predict,
+    report,
+    run,
+    tasks,
+    verify,
+)
 from aimc_deploy.version import __version__
 
 app = typer.Typer(
@@ -24,6 +37,7 @@ for name, function in {
     "adapt": adapt.command,
     "evaluate": evaluate.command,
     "predict": predict.command,
+    "cost": cost.command,
     "report": report.command,
     "run": run.command,
     "inspect": inspect.command,

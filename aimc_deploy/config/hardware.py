@@ -11,16 +11,13 @@ import hashlib
 import json
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from aimc_deploy.config.chip import Chip, Cluster, Placement
+from aimc_deploy.config.model import Model
 
 Scale = Annotated[float, Field(ge=0, le=100)]
 Bits = Annotated[int, Field(ge=2, le=16)]
-
-
-class Model(BaseModel):
-    """Base of every configuration model: frozen, unknown keys refused, numbers finite."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class TileSize(Model):
@@ -60,35 +57,13 @@ class Mapping(Model):
     scale: Annotated[
         Literal["column", "tile"], Field(description="one digital scale per column or per tile")
     ] = "column"
+    split: Annotated[
+        Literal["equal", "max"],
+        Field(description="matrices larger than a tile: equal parts, or full tiles and a rest"),
+    ] = "equal"
     digital: Annotated[
         tuple[str, ...], Field(description="layers to keep digital, as shell patterns of module names")
     ] = ()
-
-
-Lines = tuple[Annotated[int, Field(ge=0)], ...]
-
-
-class TileFault(Model):
-    """What cannot be used of one tile: all of it if neither rows nor columns are named."""
-
-    tile: Annotated[int, Field(ge=0)]
-    rows: Annotated[Lines, Field(description="faulty rows")] = ()
-    cols: Annotated[Lines, Field(description="faulty columns")] = ()
-
-
-class Placement(Model):
-    """Which block goes where; it changes no weight and, so far, nothing that is simulated."""
-
-    strategy: Annotated[
-        Literal["naive", "fused", "dense", "layer", "diagonal"],
-        Field(
-            description="naive: a tile for each block; fused: blocks that read the same inputs share one; "
-            "dense: fewest tiles; layer: fewest for each encoder layer, blocks of one stage apart; diagonal: "
-            "blocks on rows and columns of their own"
-        ),
-    ] = "naive"
-    tiles: Annotated[int | None, Field(ge=1, description="on the chip; null: as many as it takes")] = None
-    faults: tuple[TileFault, ...] = ()
 
 
 class IdealDevice(Model):
@@ -176,6 +151,9 @@ class ADC(Model):
     output_range: Annotated[float, Field(gt=0)] = 12.0
 
 
+_NO_PHYSICS = {"name", "description", "placement", "chip", "cluster"}
+
+
 class Hardware(Model):
     """A complete description of the analog hardware."""
 
@@ -184,6 +162,8 @@ class Hardware(Model):
     tile: TileSize = TileSize()
     mapping: Mapping = Mapping()
     placement: Placement = Placement()
+    chip: Chip = Chip()
+    cluster: Cluster = Cluster()
     device: Device = PCMDevice()
     dac: DAC = DAC()
     adc: ADC = ADC()
@@ -196,8 +176,8 @@ class Hardware(Model):
     ] = "time"
 
     def digest(self) -> str:
-        """SHA-256 of the physics described; name, prose and placement do not count."""
-        content = self.model_dump(mode="json", exclude={"name", "description", "placement"})
+        """SHA-256 of the physics described; name, prose, placement, time and energy do not count."""
+        content = self.model_dump(mode="json", exclude=_NO_PHYSICS)
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
     def mapping_digest(self) -> str:

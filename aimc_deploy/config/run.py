@@ -6,7 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from aimc_deploy.config.hardware import Hardware, Model
+from aimc_deploy.config.hardware import Hardware
+from aimc_deploy.config.model import Model
 from aimc_deploy.config.times import DEFAULT_TIMES, Time, seconds
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from aimc_deploy.config.hardware import Model
+from aimc_deploy.config.model import Model
 from aimc_deploy.config.run import Name
 
 METRICS: dict[str, tuple[str, ...]] = {

@@ -1,7 +1,7 @@
 """The tiles of one weight matrix: where it is cut, and the tiles put together again.
 
-A matrix larger than a tile is cut into equal parts, the remainder spread over the first ones. Parts of
-the same rows read the same inputs; parts of the same columns are summed digitally, each after its own ADC.
+A matrix larger than a tile is cut into parts, equal or as large as a tile. Parts of the same rows read the
+same inputs; parts of the same columns are summed digitally, each after its own ADC.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import torch
 from jaxtyping import Float
@@ -20,13 +21,19 @@ from aimc_deploy.physics.random import stream
 from aimc_deploy.tile.tile import DriftedTile, ProgrammedTile, Tile
 
 
-def cut(length: int, largest: int) -> list[slice]:
-    """Equal parts of at most ``largest``; the first ``length % parts`` of them are one longer."""
+def cut(length: int, largest: int, split: Literal["equal", "max"] = "equal") -> list[slice]:
+    """Parts of at most ``largest``.
+
+    Equal ones, of which the first ``length % parts`` are one longer; or all but the last as large as can be.
+    """
     parts = -(-length // largest)
-    size, longer = divmod(length, parts)
-    edges = [0]
-    for part in range(parts):
-        edges.append(edges[-1] + size + (part < longer))
+    if split == "max":
+        edges = [*range(0, length, largest), length]
+    else:
+        size, longer = divmod(length, parts)
+        edges = [0]
+        for part in range(parts):
+            edges.append(edges[-1] + size + (part < longer))
     return [slice(start, stop) for start, stop in itertools.pairwise(edges)]
 
 
@@ -42,8 +49,8 @@ class Layout:
     @classmethod
     def of(cls, rows: int, cols: int, hardware: Hardware) -> Layout:
         """The cut of a matrix for tiles of the given size."""
-        tile = hardware.tile
-        return cls(rows, cols, tuple(cut(rows, tile.rows)), tuple(cut(cols, tile.cols)))
+        tile, split = hardware.tile, hardware.mapping.split
+        return cls(rows, cols, tuple(cut(rows, tile.rows, split)), tuple(cut(cols, tile.cols, split)))
 
     @property
     def tiles(self) -> int:

@@ -58,6 +58,7 @@ def tile_map(choices: list[LayerChoice], traced: Mapping[str, Traced], hardware:
                 "cols": choice.cols,
                 "reads": traced[choice.name].reads,
                 "stage": traced[choice.name].stage,
+                "group": traced[choice.name].group,
                 "utilisation": choice.rows
                 * choice.cols
                 / (layout.tiles * hardware.tile.rows * hardware.tile.cols),

@@ -60,6 +60,10 @@ COMMANDS: dict[str, tuple[str, set[str]]] = {
             *SHOWN,
         },
     ),
+    "cost": (
+        "",
+        {"--bundle", "--rank", "--tokens", "--length", "--budget", "--config", "--set", "--hardware", *SHOWN},
+    ),
     "report": ("", {"--bundle", *SHOWN}),
     "run": ("RECIPE", {"--bundle", "--data-dir", "--set", "--seed", "--device", "--dry-run", *SHOWN}),
     "inspect": ("", {"--bundle", *SHOWN}),

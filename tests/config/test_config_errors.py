@@ -46,8 +46,9 @@ def recipe_of(folder: Path, text: str) -> Path:
         (
             "hardware:\n  adcs: {bits: 8}\n",
             2,
-            "hardware.adcs: unknown key; did you mean 'adc'? allowed: adc, dac, description, device, "
-            "drift_compensation, mapping, name, output_noise, placement, preset, read_noise_per, tile",
+            "hardware.adcs: unknown key; did you mean 'adc'? allowed: adc, chip, cluster, dac, "
+            "description, device, drift_compensation, mapping, name, output_noise, placement, preset, "
+            "read_noise_per, tile",
         ),
         (
             "hardware:\n  device:\n    kind: hermes\n    g_max: 3\n",
@@ -133,7 +134,7 @@ def test_a_mistake_is_shown_with_file_line_key_and_what_is_allowed(
             1,
             "evaluate.gate.at: 'soon' is no time: write a number and one of",
         ),
-        ("hardware: pmc\n", 1, "hardware: there is no hardware preset 'pmc': choose one of hermes-1dev, "),
+        ("hardware: pmc\n", 1, "hardware: there is no hardware preset 'pmc': choose one of 3dcim-default, "),
         ("\nhardware:\n  preset: pmc\n", 3, "hardware.preset: there is no hardware preset 'pmc': choose one"),
     ],
 )

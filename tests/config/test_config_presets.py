@@ -25,7 +25,10 @@ from aimc_deploy.config.run import Run
 from aimc_deploy.errors import ConfigError
 
 FILES = sorted((Path(__file__).parents[2] / "configs" / "hardware").glob("*.yaml"))
-NAMES = ["hermes-1dev", "hermes-2dev", "ideal", "pcm", "pcm-static", "pcm-x12", "pcm-x2", "pcm-x3", "pcm-x4"]
+CHIPS = ["3dcim-default", "ahwa-lora-128", "ahwa-lora-256", "ahwa-lora-512", "analog-fabric"]
+CHIPS += ["hermes64-1dev", "hermes64-1p", "hermes64-4p", "ibm34"]
+PCM = ["pcm", "pcm-static", "pcm-x12", "pcm-x2", "pcm-x3", "pcm-x4"]
+NAMES = sorted(["hermes-1dev", "hermes-2dev", "ideal", *PCM, *CHIPS])
 
 
 def write(folder: Path, text: str) -> Path:
@@ -57,7 +60,9 @@ def test_the_default_is_the_preset_pcm() -> None:
 
 
 def test_presets_describe_different_hardware() -> None:
-    assert len({load_preset(name).digest() for name in NAMES}) == len(NAMES)
+    found = {name: load_preset(name) for name in NAMES}
+    assert len({(part.digest(), part.chip.model_dump_json()) for part in found.values()}) == len(NAMES)
+    assert len({found[name].digest() for name in NAMES if name not in CHIPS}) == len(NAMES) - len(CHIPS)
 
 
 @pytest.mark.parametrize("factor", [2, 3, 4])

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, ValidationError
 
-from aimc_deploy.config import hardware, run
+from aimc_deploy.config import chip, hardware, run
 from aimc_deploy.config.hardware import ADC, Hardware, HermesDevice, IdealDevice, PCMDevice
 from aimc_deploy.config.load import config_digest, load_run, recipe_schema, starter_recipe
 from aimc_deploy.config.run import Evaluate, Run
@@ -25,7 +25,7 @@ CONFIGS = Path(__file__).parents[2] / "configs"
 RECIPES = sorted(CONFIGS.glob("*.yaml"))
 MODELS = [
     model
-    for module in (hardware, run)
+    for module in (chip, hardware, run)
     for model in vars(module).values()
     if isinstance(model, type) and issubclass(model, BaseModel) and model.__module__ == module.__name__
 ]
@@ -51,11 +51,9 @@ def values(schema: dict[str, Any], name: str, definitions: dict[str, Any]) -> st
     low, high = schema.get("minimum"), schema.get("maximum")
     kind = schema["type"]
     if kind == "object":
-        required = (
-            {"kind": values(schema["properties"]["kind"], "kind", definitions)}
-            if "kind" in schema["properties"]
-            else {}
-        )
+        # What tells the members of a union apart must be given.
+        tells_apart = [key for key in ("kind",) if key in schema["properties"]]
+        required = {key: values(schema["properties"][key], key, definitions) for key in tells_apart}
         required |= {
             key: values(schema["properties"][key], key, definitions) for key in schema.get("required", ())
         }
@@ -169,7 +167,7 @@ def test_every_model_is_documented_frozen_and_takes_no_unknown_key(model: type[B
     assert model.__doc__
     assert model.model_config.get("frozen") is True
     assert model.model_config.get("extra") == "forbid"
-    given = {"value": 1.0, "layers": "*", "r": 8, "tile": 0}
+    given = {"value": 1.0, "layers": "*", "r": 8, "tile": 0, "kind": "measured", "source": "x"}
     required = {name: given[name] for name, field in model.model_fields.items() if field.is_required()}
     made = model.model_validate(required)
     with pytest.raises(ValidationError, match="unknown_key"):

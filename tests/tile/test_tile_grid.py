@@ -44,6 +44,12 @@ def test_parts_are_as_few_and_as_equal_as_they_can_be(length: int, largest: int)
     assert sizes == sorted(sizes, reverse=True)
 
 
+def test_the_other_split_fills_tiles_first() -> None:
+    assert [(part.start, part.stop) for part in cut(600, 256, "max")] == [(0, 256), (256, 512), (512, 600)]
+    assert cut(512, 256, "max") == cut(512, 256)
+    assert cut(7, 256, "max") == [slice(0, 7)]
+
+
 def test_a_layout_worked_out_by_hand() -> None:
     layout = Layout.of(5, 4, tiles_of(rows=3, cols=2))
     assert layout.row_slices == (slice(0, 3), slice(3, 5))

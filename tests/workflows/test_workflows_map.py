@@ -16,7 +16,8 @@ from transformers import AutoModel
 
 import aimc_deploy
 from aimc_deploy.artifact.bundle import Bundle
-from aimc_deploy.config.hardware import FixedClip, Mapping, NoClip, Placement, TileSize
+from aimc_deploy.config.chip import Placement
+from aimc_deploy.config.hardware import FixedClip, Mapping, NoClip, TileSize
 from aimc_deploy.config.load import config_digest, load_preset
 from aimc_deploy.config.run import Run, Source
 from aimc_deploy.errors import AimcError, ArtifactError, ConfigError, HardwareError, ModelError

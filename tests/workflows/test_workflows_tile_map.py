@@ -6,7 +6,8 @@ import pytest
 import torch
 from transformers import AutoModelForSequenceClassification, MobileBertConfig
 
-from aimc_deploy.config.hardware import Hardware, Placement, TileSize
+from aimc_deploy.config.chip import Placement
+from aimc_deploy.config.hardware import Hardware, TileSize
 from aimc_deploy.models.select import LayerChoice, choose_layers
 from aimc_deploy.models.trace import Traced, trace
 from aimc_deploy.workflows.base import tile_map

@@ -1,0 +1,163 @@
+"""``aimc-deploy cost``."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from aimc_deploy.cli import options
+from aimc_deploy.cli.output import emit, guarded, next_step, out
+
+if TYPE_CHECKING:
+    from aimc_deploy.workflows.cost import CostResult
+
+UNKNOWN = "n/a"  # not available: nobody has published what it follows from
+
+
+@guarded
+def command(
+    bundle: options.BundlePath = None,
+    rank: Annotated[int, typer.Option(help="Rank of every layer's adapter.", min=1)] = 8,
+    tokens: Annotated[int, typer.Option(help="Tokens handed to an adapter together.", min=1)] = 8,
+    length: Annotated[int, typer.Option(help="Tokens of a sequence.", min=1)] = 128,
+    budget: Annotated[
+        str,
+        typer.Option(help="Largest overhead of an adapter, such as 5%; the rank that keeps to it is told."),
+    ] = "5%",
+    hardware: options.Hardware = None,
+    config: options.ConfigFile = None,
+    settings: options.Settings = None,
+    output: options.Output = options.Format.human,
+    debug: options.Debug = False,
+) -> None:
+    """Time, energy and area of a mapped model with its adapters, on a chip whose figures are known.
+
+    Examples:
+
+        aimc-deploy cost --hardware ahwa-lora-256
+        aimc-deploy cost --hardware analog-fabric --rank 16 --tokens 32 --length 320
+        aimc-deploy cost --hardware ahwa-lora-128 --budget 10% --format json
+    """
+    share = parse_share(budget)
+    run = options.resolve(
+        config,
+        settings,
+        {"bundle": None if bundle is None else str(bundle), "hardware": hardware},
+        hardware_of_bundle=True,
+    )
+    from aimc_deploy.workflows import cost as workflow
+
+    result = workflow.run(
+        Path(run.bundle), run.hardware, rank=rank, tokens=tokens, length=length, budget=share
+    )
+    payload = {
+        **asdict(result.cost),
+        "budget": share,
+        "hidden": None
+        if result.hidden is None
+        else dict(zip(("rank", "tokens"), result.hidden, strict=True)),
+        "hardware": run.hardware.name,
+        "chip": run.hardware.chip.model_dump(mode="json"),
+        "cluster": run.hardware.cluster.model_dump(mode="json"),
+    }
+    emit(output, payload, lambda: show(result))
+    next_step(output, f"aimc-deploy report{options.place(run.bundle)}")
+
+
+def parse_share(text: str) -> float:
+    """``5%`` or ``0.05`` as a share."""
+    try:
+        value = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < float("inf"):
+        raise typer.BadParameter(f"'{text}' is no share: write 5% or 0.05", param_hint="--budget")
+    return value
+
+
+def show(result: CostResult) -> None:
+    """A table of the totals, one of the kinds of layers, and where the chip's figures are from."""
+    from rich.table import Table
+
+    cost = result.cost
+    table = Table(title=f"on {result.hardware.name}", title_justify="left")
+    table.add_column("")
+    for name in ("tiles alone", f"with adapters of rank {cost.rank}"):
+        table.add_column(name, justify="right")
+    for what, alone, both in (
+        ("a token, alone", _time(cost.token_ns), _time(cost.token_with_adapters_ns)),
+        (
+            f"{cost.length} tokens in a pipeline",
+            _time(cost.sequence_ns),
+            _time(cost.sequence_with_adapters_ns),
+        ),
+        ("tokens a second", _count(cost.tokens_per_s), _count(cost.tokens_per_s_with_adapters)),
+        ("energy of a token", _energy(cost.tile_nj), _energy(_sum(cost.tile_nj, cost.adapter_nj))),
+        ("of that the adapters", "", _energy(cost.adapter_nj)),
+    ):
+        table.add_row(what, alone, both)
+    out.print(table)
+    table = Table(title="layers by inputs x outputs: time of a token, and what the adapter adds to it")
+    for name in ("size", "layers", "tiles", "adapter", "memory", "pipelined", "serial"):
+        table.add_column(name, justify="right", no_wrap=True)
+    kinds: dict[tuple[int, int, int], list] = {}
+    for layer in cost.layers:
+        kinds.setdefault((layer.rows, layer.cols, layer.turns), []).append(layer)
+    for (rows, cols, _), layers in sorted(kinds.items()):
+        layer = layers[0]
+        table.add_row(
+            f"{rows} x {cols}",
+            str(len(layers)),
+            _time(layer.tile_ns),
+            _time(layer.adapter_ns),
+            f"{layer.adapter_bytes / 1024:.1f} KiB",
+            _percent(layer.pipelined),
+            _percent(layer.serial),
+        )
+    out.print(table)
+    chips = UNKNOWN if cost.chips is None else str(cost.chips)
+    area = UNKNOWN if cost.area_mm2 is None else f"{cost.area_mm2:.1f} mm2"
+    out.print(
+        f"{cost.tiles} tiles; chips: {chips}; area: {area}; {cost.products} products of a tile for a token"
+    )
+    for name, quantity in result.hardware.chip:
+        told = "not available"
+        if quantity is not None:
+            told = f"{quantity.value:g} ({quantity.kind}; {quantity.source})"
+        out.print(f"{name:<9} {told}")
+    if result.cost.token_ns is None:
+        out.print("no time is known of this chip: choose one with --hardware, or set hardware.chip.mvm_ns")
+    elif result.hidden is None:
+        out.print(f"no rank keeps every adapter within {result.budget:.1%}")
+    else:
+        rank, tokens = result.hidden
+        out.print(f"within {result.budget:.1%}: rank {rank} with {tokens} tokens together")
+    out.print("attention, normalisation and data movement are not counted")
+
+
+def _sum(one: float | None, other: float) -> float | None:
+    return None if one is None else one + other
+
+
+def _time(value_ns: float | None) -> str:
+    if value_ns is None:
+        return UNKNOWN
+    for unit, size in (("ms", 1e6), ("us", 1e3)):
+        if value_ns >= size:
+            return f"{value_ns / size:.2f} {unit}"
+    return f"{value_ns:.0f} ns"
+
+
+def _energy(value_nj: float | None) -> str:
+    return UNKNOWN if value_nj is None else f"{value_nj / 1e3:.2f} uJ"
+
+
+def _count(value: float | None) -> str:
+    return UNKNOWN if value is None else f"{value:,.0f}"
+
+
+def _percent(value: float | None) -> str:
+    return UNKNOWN if value is None else f"{value:+.0%}"
