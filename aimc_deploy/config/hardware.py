@@ -11,7 +11,7 @@ import hashlib
 import json
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from aimc_deploy.config.chip import Chip, Cluster, Placement
 from aimc_deploy.config.model import Model
@@ -149,6 +149,31 @@ class ADC(Model):
 
     bits: Bits | None = 8
     output_range: Annotated[float, Field(gt=0)] = 12.0
+    gain_spread: Annotated[
+        float, Field(ge=0, le=1, description="standard deviation of the converters' gains, for each chip")
+    ] = 0.0
+
+
+Rate = Annotated[float, Field(ge=0, le=1)]
+
+
+class Faults(Model):
+    """Shares of devices that hold one value for ever, drawn for each chip; nobody knows which they are."""
+
+    stuck_at_zero: Rate = 0.0
+    stuck_at_g_max: Rate = 0.0
+    stuck_at_random: Annotated[Rate, Field(description="uniform between 0 and g_max")] = 0.0
+
+    @property
+    def share(self) -> float:
+        """Of all devices, those that are stuck."""
+        return self.stuck_at_zero + self.stuck_at_g_max + self.stuck_at_random
+
+    @model_validator(mode="after")
+    def _no_more_than_all(self) -> Faults:
+        if self.share > 1:
+            raise ValueError(f"faults: the shares add up to {self.share:g}, and there is no more than 1")
+        return self
 
 
 _NO_PHYSICS = {"name", "description", "placement", "chip", "cluster"}
@@ -167,6 +192,7 @@ class Hardware(Model):
     device: Device = PCMDevice()
     dac: DAC = DAC()
     adc: ADC = ADC()
+    faults: Faults = Faults()
     output_noise: Annotated[
         float, Field(ge=0, description="standard deviation, in units of (largest weight x largest input)")
     ] = 0.04

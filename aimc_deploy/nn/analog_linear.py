@@ -96,7 +96,7 @@ class AnalogLinear(nn.Linear):
         share = derive_seed(*names, "age") / 2**63
         first, last = (end_s / model.t_0_s + 1 for end_s in (youngest_s, oldest_s))
         age_s = model.t_0_s * (first ** (1 - share) * last**share - 1)
-        programmed = self.grid.to(self.weight.device).program(model, *names)
+        programmed = self.grid.to(self.weight.device).program(model, *names, hardware=self.hardware)
         segments = programmed.drift(age_s, self.hardware)
         if level != 1:
             segments = [self._at_level(*found, level) for found in enumerate(segments)]
@@ -111,7 +111,7 @@ class AnalogLinear(nn.Linear):
         self.digital()
         model = device_model(self.hardware.device)
         targets = self.grid.to(self.weight.device)
-        self._programmed = targets.program(model, seed, "chip", chip, self.name)
+        self._programmed = targets.program(model, seed, "chip", chip, self.name, hardware=self.hardware)
 
     def drift(self, t_inference_s: float, *reading: str | int) -> None:
         """Move the programmed chip to ``t_inference_s`` seconds after programming.

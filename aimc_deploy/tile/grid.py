@@ -17,8 +17,8 @@ from torch import Tensor
 
 from aimc_deploy.config.hardware import Hardware
 from aimc_deploy.physics.device import DeviceModel
-from aimc_deploy.physics.random import stream
-from aimc_deploy.tile.tile import DriftedTile, ProgrammedTile, Tile
+from aimc_deploy.physics.random import Stream, stream
+from aimc_deploy.tile.tile import Defects, DriftedTile, ProgrammedTile, Tile
 
 
 def cut(length: int, largest: int, split: Literal["equal", "max"] = "equal") -> list[slice]:
@@ -111,14 +111,30 @@ class Grid:
         scales = torch.cat([tile.w_scale for tile in self.tiles])
         return scales.view(len(self.layout.row_slices), self.layout.cols)
 
-    def program(self, model: DeviceModel, *names: str | int) -> ProgrammedGrid:
-        """One chip's instance of the layer; ``names`` say which chip and which layer."""
+    def program(
+        self, model: DeviceModel, *names: str | int, hardware: Hardware | None = None
+    ) -> ProgrammedGrid:
+        """One chip's instance of the layer; ``names`` say which chip and which layer.
+
+        Args:
+            hardware: whose faults the chip has; None for none.
+        """
         device = self.tiles[0].g_plus.device
         programmed = tuple(
-            tile.program(model, stream(device, *names, index, "programming"))
+            tile.program(
+                model,
+                stream(device, *names, index, "programming"),
+                _defects(hardware, stream(device, *names, index, "defects")),
+            )
             for index, tile in enumerate(self.tiles)
         )
         return ProgrammedGrid(self, programmed, names)
+
+
+def _defects(hardware: Hardware | None, draw: Stream) -> Defects | None:
+    if hardware is None or not (hardware.faults.share or hardware.adc.gain_spread):
+        return None
+    return Defects(hardware.faults, hardware.adc.gain_spread, draw)
 
 
 @dataclass(frozen=True)

@@ -12,13 +12,24 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from aimc_deploy.config.hardware import Faults
 from aimc_deploy.physics.compensation import compensation_factor, read_out
 from aimc_deploy.physics.conductance import to_conductance, to_weight, weight_scale
 from aimc_deploy.physics.device import DeviceModel
 from aimc_deploy.physics.drift import drift_conductance
+from aimc_deploy.physics.faults import adc_gains, stick
 from aimc_deploy.physics.programming import program_conductance
 from aimc_deploy.physics.random import Stream
 from aimc_deploy.physics.read_noise import read_conductance, read_variance
+
+
+@dataclass(frozen=True)
+class Defects:
+    """What is wrong with the tiles of a chip, and the stream that says where."""
+
+    faults: Faults
+    gain_spread: float
+    draw: Stream
 
 
 @dataclass(frozen=True)
@@ -56,11 +67,19 @@ class Tile:
         """The weights that the targets stand for."""
         return to_weight(self.g_plus, self.g_minus, self.g_max) * self.w_scale.unsqueeze(1)
 
-    def program(self, model: DeviceModel, noise: Stream) -> ProgrammedTile:
+    def program(self, model: DeviceModel, noise: Stream, defects: Defects | None = None) -> ProgrammedTile:
         """Write the targets into one chip's devices."""
-        plus, nu_plus = program_conductance(self.g_plus, model, noise)
-        minus, nu_minus = program_conductance(self.g_minus, model, noise)
-        return ProgrammedTile(plus, minus, nu_plus, nu_minus, model)
+        plus = program_conductance(self.g_plus, model, noise)
+        minus = program_conductance(self.g_minus, model, noise)
+        if defects is None:
+            return ProgrammedTile(plus[0], minus[0], plus[1], minus[1], model)
+        if defects.faults.share:
+            plus = stick(*plus, defects.faults, model.g_max, defects.draw)
+            minus = stick(*minus, defects.faults, model.g_max, defects.draw)
+        gains = None
+        if defects.gain_spread:
+            gains = adc_gains(self.g_plus.shape[0], defects.gain_spread, defects.draw)
+        return ProgrammedTile(plus[0], minus[0], plus[1], minus[1], model, gains)
 
 
 @dataclass(frozen=True)
@@ -71,6 +90,7 @@ class ProgrammedTile:
         g_plus, g_minus: programmed conductances, (cols, rows), uS.
         nu_plus, nu_minus: drift exponents.
         model: the device's physics.
+        gains: of the ADC of each column, or None where all are 1.
     """
 
     g_plus: Float[Tensor, "cols rows"]
@@ -78,6 +98,7 @@ class ProgrammedTile:
     nu_plus: Float[Tensor, "cols rows"]
     nu_minus: Float[Tensor, "cols rows"]
     model: DeviceModel
+    gains: Float[Tensor, " cols"] | None = None
 
     def weight(self) -> Float[Tensor, "cols rows"]:
         """Normalised weights right after programming: the reference of the compensation."""
@@ -109,6 +130,10 @@ class ProgrammedTile:
             minus = read_conductance(minus, self.g_minus, t_s, model, noise)
         weight = to_weight(plus, minus, g_max)
         factor = compensation_factor(read_out(self.weight()), read_out(weight), compensation)
+        if (
+            self.gains is not None
+        ):  # of reference and read-out alike, so that the factor knows nothing of them
+            weight.mul_(self.gains.unsqueeze(1))
         return DriftedTile(weight, factor, variance)
 
 

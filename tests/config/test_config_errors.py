@@ -47,8 +47,8 @@ def recipe_of(folder: Path, text: str) -> Path:
             "hardware:\n  adcs: {bits: 8}\n",
             2,
             "hardware.adcs: unknown key; did you mean 'adc'? allowed: adc, chip, cluster, dac, "
-            "description, device, drift_compensation, mapping, name, output_noise, placement, preset, "
-            "read_noise_per, tile",
+            "description, device, drift_compensation, faults, mapping, name, output_noise, placement, "
+            "preset, read_noise_per, tile",
         ),
         (
             "hardware:\n  device:\n    kind: hermes\n    g_max: 3\n",
@@ -208,7 +208,7 @@ def test_an_override_without_key_or_value_is_refused(text: str) -> None:
         ("sede=1", f"sede: unknown key; did you mean 'seed'? allowed: {TOP}"),
         (
             "hardware.adc.bit=6",
-            "hardware.adc.bit: unknown key; did you mean 'bits'? allowed: bits, output_range",
+            "hardware.adc.bit: unknown key; did you mean 'bits'? allowed: bits, gain_spread, output_range",
         ),
         ("evaluate.chips.x=1", "evaluate.chips: Input should be a valid integer"),
         ("evaluate={chips: 0}", "evaluate.chips: Input should be greater than or equal to 1 (given: 0)"),

@@ -97,6 +97,7 @@ def judgeable(data: dict[str, Any]) -> dict[str, Any]:
     ):
         adapt.pop(key, None)  # which only some methods meet
     adapt.get("lora", {}).pop("dora", None)
+    data.get("hardware", {}).pop("faults", None)  # whose shares add up to 1 at most
     evaluate = data.get("evaluate", {})
     if "gate" in evaluate:
         evaluate["chips"] = max(2, evaluate.get("chips", 2))

@@ -194,7 +194,7 @@ def test_targets_go_where_the_layer_is(
     seen: list[set[str]] = []
     monkeypatch.setattr(
         "aimc_deploy.tile.grid.Grid.program",
-        lambda grid, model, *names: seen.append({tile.g_plus.device.type for tile in grid.tiles}),
+        lambda grid, model, *names, hardware: seen.append({tile.g_plus.device.type for tile in grid.tiles}),
     )
     layer.program(0, 0)
     assert seen == [{"meta"}]

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from aimc_deploy.config.hardware import Hardware, Mapping, NoClip, PCMDevice, TileSize
+from aimc_deploy.config.hardware import Faults, Hardware, Mapping, NoClip, PCMDevice, TileSize
 from aimc_deploy.physics.device import device_model
 from aimc_deploy.physics.random import stream
 from aimc_deploy.tile.grid import Grid, Layout, cut
@@ -177,3 +177,42 @@ def test_targets_move_to_another_torch_device(weight: Tensor) -> None:
     for tile in moved.tiles:
         assert {tensor.device.type for tensor in (tile.g_plus, tile.g_minus, tile.w_scale)} == {"meta"}
     assert moved.layout == Layout.of(40, 24, tiles_of(rows=20, cols=8))
+
+
+def test_a_chip_with_faults_is_the_same_chip_elsewhere(weight: Tensor, hardware: Build) -> None:
+    """Stuck devices and gains come from streams of their own: everything else is as without them."""
+    plain = hardware(device=PCMDevice())
+    faulty = plain.model_copy(
+        update={
+            "faults": Faults(stuck_at_g_max=0.05),
+            "adc": plain.adc.model_copy(update={"gain_spread": 0.1}),
+        }
+    )
+    grid, model = Grid.map(weight, plain), device_model(plain.device)
+    good = grid.program(model, 0, "chip", 1, "layer", hardware=plain)
+    bad = grid.program(model, 0, "chip", 1, "layer", hardware=faulty)
+    again = grid.program(model, 0, "chip", 1, "layer", hardware=faulty)
+    for one, other, same in zip(good.tiles, bad.tiles, again.tiles, strict=True):
+        assert one.gains is None
+        assert other.gains is not None
+        assert torch.equal(other.g_plus, same.g_plus)
+        assert torch.equal(other.gains, same.gains)
+        stuck = other.nu_plus == 0
+        assert torch.equal(one.g_plus[~stuck], other.g_plus[~stuck])
+        assert bool((other.g_plus[stuck] == model.g_max).all())
+    other_chip = grid.program(model, 0, "chip", 2, "layer", hardware=faulty)
+    assert not torch.equal(bad.tiles[0].g_plus, other_chip.tiles[0].g_plus)
+    assert not torch.equal(bad.tiles[0].gains, other_chip.tiles[0].gains)
+
+
+def test_gains_scale_columns_and_are_not_compensated(weight: Tensor, hardware: Build) -> None:
+    plain = hardware(device=PCMDevice())
+    spread = plain.model_copy(update={"adc": plain.adc.model_copy(update={"gain_spread": 0.1})})
+    grid, model = Grid.map(weight, plain), device_model(plain.device)
+    one = grid.program(model, 0, "layer", hardware=plain).drift(3600.0, plain)
+    programmed = grid.program(model, 0, "layer", hardware=spread)
+    other = programmed.drift(3600.0, spread)
+    gains = torch.cat([tile.gains for tile in programmed.tiles if tile.gains is not None])
+    across = one[0].weight.shape[0]
+    assert torch.equal(one[0].out_scale, other[0].out_scale)
+    torch.testing.assert_close(other[0].weight, one[0].weight * gains[:across].unsqueeze(1))
