@@ -13,7 +13,7 @@ from aimc_deploy.artifact.bundle import Bundle
 from aimc_deploy.config.load import load_preset
 from aimc_deploy.config.run import Adapt, Run
 from aimc_deploy.errors import ArtifactError
-from aimc_deploy.workflows import adapt, evaluate
+from aimc_deploy.workflows import adapt, evaluate, predict
 from aimc_deploy.workflows.deployed import load
 from aimc_deploy.workflows.run import variants
 
@@ -48,6 +48,18 @@ def test_an_evaluation_takes_what_was_trained_for_its_hardware(adapted: Path, co
     assert measured(configure(adapted)) == ["sst2", "sst2-digital"]
     # What the chip was compensated with is a question of the evaluation.
     assert measured(configure(adapted, evaluate={"compensation": "none"})) == ["sst2", "sst2-digital"]
+
+
+def test_a_prediction_takes_what_was_trained_for_its_hardware(adapted: Path, configure: Configure) -> None:
+    config, texts = configure(adapted, hardware=SIX_BIT), ["a good film", "very dull"]
+    with pytest.raises(ArtifactError, match=r"trained for this hardware \(there: 'sst2' for pcm-x4\)"):
+        predict.run(config, texts)
+    adapt.run(configure(adapted, hardware=SIX_BIT, adapt={"epochs": 0.3, "learning_rate": 1.0e-2}))
+    found = predict.run(config, texts)
+    assert found == predict.run(config, texts, adapter=OWN)
+    assert found != predict.run(config, texts, adapter="sst2"), "which is there if one asks for it"
+    usual = configure(adapted)
+    assert predict.run(usual, texts) == predict.run(usual, texts, adapter="sst2")
 
 
 def test_one_chip_is_read_anew_in_each_step_and_a_resumed_run_reads_the_same(
