@@ -59,5 +59,6 @@ def usual_adapter(bundle: Bundle, config: Run) -> str:
     Raises:
         ArtifactError: there is none for the task and the hardware.
     """
-    fitting, task = adapters_for(bundle, config), get_task(config.task).name
-    return task if task in fitting else fitting[0]
+    found, task = adapters_for(bundle, config), get_task(config.task).name
+    fits = task in found and read_record(bundle, task).hardware_digest == config.hardware.digest()
+    return task if fits else found[0]
