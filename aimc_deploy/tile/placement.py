@@ -15,109 +15,12 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
 
 from aimc_deploy.errors import HardwareError
+from aimc_deploy.tile.blocks import Block, Placed, Placement, Shelf, Strategy, Unusable
 from aimc_deploy.tile.rectangles import Rectangle, Room
 
-Strategy = Literal["naive", "fused", "dense", "layer", "diagonal"]
-
 ORDERS = 8  # orders of blocks of one shape that are tried for a group
-
-
-@dataclass(frozen=True)
-class Block:
-    """A part of a matrix that fits on one tile.
-
-    Attributes:
-        layer, index: which matrix, and which of its blocks.
-        rows, cols: its size in unit cells.
-        reads: names its inputs; two blocks with the same name read the same rows of the same tensor.
-        stage: length of the longest chain of matrices up to this one.
-        group: the part of the model it belongs to, such as one encoder layer.
-    """
-
-    layer: str
-    index: int
-    rows: int
-    cols: int
-    reads: str
-    stage: int
-    group: str
-
-    @property
-    def area(self) -> int:
-        """Unit cells."""
-        return self.rows * self.cols
-
-
-Shelf = Sequence[Block]
-"""Blocks that read the same inputs, side by side."""
-
-
-@dataclass(frozen=True)
-class Placed:
-    """A block at (``row``, ``col``) of a tile."""
-
-    block: Block
-    tile: int
-    row: int
-    col: int
-
-
-@dataclass(frozen=True)
-class Faults:
-    """What cannot be used of one tile: all of it, or some lines."""
-
-    whole: bool = False
-    rows: tuple[int, ...] = ()
-    cols: tuple[int, ...] = ()
-
-
-@dataclass(frozen=True)
-class Placement:
-    """Every block in its place.
-
-    Attributes:
-        used: number of tiles that hold something.
-        bound: tiles that the area alone would need.
-        interval: initiation interval, the largest number of products that a tile makes for one token.
-    """
-
-    strategy: Strategy
-    rows: int
-    cols: int
-    blocks: tuple[Placed, ...]
-
-    @property
-    def used(self) -> int:
-        return len({placed.tile for placed in self.blocks})
-
-    @property
-    def bound(self) -> int:
-        return -(-sum(placed.block.area for placed in self.blocks) // (self.rows * self.cols))
-
-    @property
-    def utilisation(self) -> float:
-        """Share of the cells of the used tiles that hold weights."""
-        area = sum(placed.block.area for placed in self.blocks)
-        return area / (self.used * self.rows * self.cols) if self.blocks else 0.0
-
-    def products(self) -> dict[int, int]:
-        """For each tile, the products it makes for one token.
-
-        The blocks of a diagonal tile have rows and columns of their own, and share one.
-        """
-        turns: dict[int, set[tuple[str, int]]] = {}
-        for placed in self.blocks:
-            turns.setdefault(placed.tile, set()).add((placed.block.reads, placed.row))
-        if self.strategy == "diagonal":
-            return dict.fromkeys(turns, 1)
-        return {tile: len(different) for tile, different in turns.items()}
-
-    @property
-    def interval(self) -> int:
-        return max(self.products().values(), default=0)
 
 
 def place(
@@ -127,7 +30,7 @@ def place(
     cols: int,
     *,
     tiles: int | None = None,
-    faults: Mapping[int, Faults] | None = None,
+    faults: Mapping[int, Unusable] | None = None,
 ) -> Placement:
     """Place every block.
 
@@ -187,7 +90,7 @@ class _Tile:
 class _Chip:
     """The tiles that are open, and what is placed so far."""
 
-    def __init__(self, rows: int, cols: int, faults: dict[int, Faults]) -> None:
+    def __init__(self, rows: int, cols: int, faults: dict[int, Unusable]) -> None:
         self.rows, self.cols, self.faults = rows, cols, faults
         self.next = 0
         self.placed: list[Placed] = []
@@ -195,10 +98,10 @@ class _Chip:
 
     def open(self) -> _Tile:
         """The next tile that is not faulty as a whole, without its faulty lines."""
-        while self.faults.get(self.next, Faults()).whole:
+        while self.faults.get(self.next, Unusable()).whole:
             self.next += 1
         number, self.next = self.next, self.next + 1
-        room, faulty = Room(self.rows, self.cols), self.faults.get(number, Faults())
+        room, faulty = Room(self.rows, self.cols), self.faults.get(number, Unusable())
         for row in faulty.rows:
             room.occupy(Rectangle(row, 0, 1, self.cols))
         for col in faulty.cols:

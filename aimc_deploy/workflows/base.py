@@ -23,8 +23,9 @@ from aimc_deploy.models.select import LayerChoice
 from aimc_deploy.models.trace import Traced
 from aimc_deploy.nn.analog_linear import AnalogLinear
 from aimc_deploy.nn.convert import analog_layers, replace_layers, restore_layer
+from aimc_deploy.tile.blocks import Block, Placement, Unusable
 from aimc_deploy.tile.grid import Layout
-from aimc_deploy.tile.placement import Block, Faults, Placement, place
+from aimc_deploy.tile.placement import place
 from aimc_deploy.tile.tile import Tile
 
 
@@ -102,7 +103,7 @@ def _placement(
     ]
     asked = hardware.placement
     faults = {
-        fault.tile: Faults(not (fault.rows or fault.cols), fault.rows, fault.cols) for fault in asked.faults
+        fault.tile: Unusable(not (fault.rows or fault.cols), fault.rows, fault.cols) for fault in asked.faults
     }
     size = hardware.tile
     return place(blocks, asked.strategy, size.rows, size.cols, tiles=asked.tiles, faults=faults)

@@ -12,8 +12,9 @@ import pytest
 from aimc_deploy.config.chip import Cluster
 from aimc_deploy.config.load import load_preset
 from aimc_deploy.cost import adapters, tiles
+from aimc_deploy.tile.blocks import Block
 from aimc_deploy.tile.grid import cut
-from aimc_deploy.tile.placement import Block, place
+from aimc_deploy.tile.placement import place
 
 
 @pytest.mark.parametrize(

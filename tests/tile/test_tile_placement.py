@@ -10,8 +10,9 @@ from collections.abc import Sequence
 import pytest
 
 from aimc_deploy.errors import HardwareError
+from aimc_deploy.tile.blocks import Block, Placed, Placement, Strategy, Unusable
 from aimc_deploy.tile.grid import cut
-from aimc_deploy.tile.placement import Block, Faults, Placed, Placement, Strategy, place
+from aimc_deploy.tile.placement import place
 
 STRATEGIES: tuple[Strategy, ...] = ("naive", "fused", "dense", "layer", "diagonal")
 
@@ -90,7 +91,7 @@ def test_large_models_are_placed_quickly() -> None:
             assert time.process_time() - start < limit, strategy
 
 
-def check(found: Placement, blocks: Sequence[Block], faults: dict[int, Faults] | None = None) -> None:
+def check(found: Placement, blocks: Sequence[Block], faults: dict[int, Unusable] | None = None) -> None:
     """All that must hold of any placement."""
     assert [placed.block for placed in found.blocks] == list(blocks), "each block once, in order"
     tiles: dict[int, list[Placed]] = {}
@@ -113,7 +114,7 @@ def check(found: Placement, blocks: Sequence[Block], faults: dict[int, Faults] |
             if found.strategy == "diagonal" and not same_inputs:
                 assert apart(one.row, one.block.rows, other.row, other.block.rows)
                 assert apart(one.col, one.block.cols, other.col, other.block.cols)
-        broken = (faults or {}).get(number, Faults())
+        broken = (faults or {}).get(number, Unusable())
         assert not broken.whole
         for placed in own:
             assert not set(broken.rows) & set(range(placed.row, placed.row + placed.block.rows))
@@ -175,9 +176,9 @@ def test_faulty_lines_and_tiles_are_left_out(strategy: Strategy) -> None:
         faults = {
             tile: draw.choice(
                 [
-                    Faults(whole=True),
-                    Faults(rows=(draw.randrange(rows),)),
-                    Faults(rows=(0, rows - 1), cols=(draw.randrange(cols),)),
+                    Unusable(whole=True),
+                    Unusable(rows=(draw.randrange(rows),)),
+                    Unusable(rows=(0, rows - 1), cols=(draw.randrange(cols),)),
                 ]
             )
             for tile in draw.sample(range(8), 4)
@@ -259,7 +260,7 @@ def test_too_few_tiles_are_told_with_the_layers_to_move() -> None:
         place(blocks, "layer", 512, 512, tiles=95)
     assert "the largest first: embeddings, 00." in str(caught.value)
     with pytest.raises(HardwareError, match="98 tiles are needed and there are 97"):
-        place(blocks, "layer", 512, 512, tiles=97, faults={0: Faults(whole=True)})
+        place(blocks, "layer", 512, 512, tiles=97, faults={0: Unusable(whole=True)})
 
 
 def test_a_block_larger_than_a_tile_is_refused() -> None:
