@@ -7,14 +7,12 @@ different things: ``programming_noise`` (once per chip), ``read_noise`` (1/f, pe
 
 from __future__ import annotations
 
-import hashlib
-import json
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
 from aimc_deploy.config.chip import Chip, Cluster, Placement
-from aimc_deploy.config.model import Model
+from aimc_deploy.config.model import Model, digest_of
 
 Scale = Annotated[float, Field(ge=0, le=100)]
 Bits = Annotated[int, Field(ge=2, le=16)]
@@ -203,14 +201,14 @@ class Hardware(Model):
 
     def digest(self) -> str:
         """SHA-256 of the physics described; name, prose, placement, time and energy do not count."""
-        content = self.model_dump(mode="json", exclude=_NO_PHYSICS)
-        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+        return digest_of(self.essentials(_NO_PHYSICS))
 
     def mapping_digest(self) -> str:
         """SHA-256 of what fixes the programmed targets: tile size, mapping and ``g_max``."""
-        content = {
-            "tile": self.tile.model_dump(mode="json"),
-            "mapping": self.mapping.model_dump(mode="json"),
-            "g_max": self.device.g_max,
-        }
-        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+        return digest_of(
+            {
+                "tile": self.tile.essentials(),
+                "mapping": self.mapping.essentials(),
+                "g_max": self.device.g_max,
+            }
+        )

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import hashlib
-import json
 import shutil
 from pathlib import Path
 from typing import Any, Literal
@@ -18,6 +16,7 @@ from aimc_deploy.artifact.contents import check_free
 from aimc_deploy.artifact.files import write_json
 from aimc_deploy.artifact.manifest import MANIFEST
 from aimc_deploy.config.load import load_hardware_json
+from aimc_deploy.config.model import digest_of
 from aimc_deploy.config.run import Run
 from aimc_deploy.config.times import label, seconds
 from aimc_deploy.errors import ArtifactError
@@ -275,17 +274,19 @@ def _existing(where: Path, name: str, existing: Existing, run_sha256: str) -> Ad
 
 def _run_digest(config: Run, bundle: Bundle, data_sha256: str) -> str:
     """What a checkpoint may be continued for: the same settings on the same base and data."""
-    content = [
-        get_task(config.task).identity(),
-        config.model_dump(mode="json", include={"seed", "max_length", "hardware"}),
-        config.adapt.model_dump(mode="json", exclude={"checkpoint_steps"}),
-        bundle.manifest.base_sha256,
-        bundle.manifest.files["model.safetensors"].sha256,
-        data_sha256,
-    ]
+    content = {
+        "task": get_task(config.task).identity(),
+        "seed": config.seed,
+        "max_length": config.max_length,
+        "hardware": config.hardware.essentials(),
+        "adapt": config.adapt.essentials({"checkpoint_steps"}),
+        "base": bundle.manifest.base_sha256,
+        "digital": bundle.manifest.files["model.safetensors"].sha256,
+        "data": data_sha256,
+    }
     if config.adapt.start_from is not None:
-        content.append(bundle.manifest.files[f"adapters/{config.adapt.start_from}/{WEIGHTS}"].sha256)
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+        content["start"] = bundle.manifest.files[f"adapters/{config.adapt.start_from}/{WEIGHTS}"].sha256
+    return digest_of(content)
 
 
 def _create_full(

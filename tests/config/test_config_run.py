@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, ValidationError
 
 from aimc_deploy.config import chip, hardware, run
+from aimc_deploy.config.chip import Chip, Cluster, Placement
 from aimc_deploy.config.hardware import ADC, Hardware, HermesDevice, IdealDevice, PCMDevice
 from aimc_deploy.config.load import config_digest, load_run, recipe_schema, starter_recipe
 from aimc_deploy.config.run import Evaluate, Run
@@ -183,6 +184,43 @@ def test_bits_are_whole_numbers_from_2_to_16_or_none(value: Any) -> None:
     with pytest.raises(ValidationError):
         ADC(bits=value)
     assert [ADC(bits=bits).bits for bits in (2, 16, None)] == [2, 16, None]
+
+
+def test_a_setting_that_a_later_version_adds_keeps_the_digests() -> None:
+    class LaterDevice(PCMDevice):
+        """With one more."""
+
+        another_scale: float = 1.0
+
+    class Later(Hardware):
+        """With two more, one of them below."""
+
+        added: str = "nothing"
+
+    for device in ({}, {"programming_noise_scale": 3.0}):
+        old = Hardware(device=PCMDevice.model_validate(device))
+        new = Later.model_construct(
+            **{name: getattr(old, name) for name in Hardware.model_fields},
+        ).model_copy(update={"device": LaterDevice.model_validate(device), "added": "nothing"})
+        if device:
+            assert new.digest() == old.digest()
+            assert new.model_copy(update={"added": "noise"}).digest() != old.digest()
+        assert new.mapping_digest() == old.mapping_digest()
+
+
+def test_kinds_with_all_defaults_have_digests_of_their_own() -> None:
+    devices = (PCMDevice(), HermesDevice(), IdealDevice())
+    assert len({Hardware(device=device).digest() for device in devices}) == 3
+    assert Hardware(device=HermesDevice()).essentials() == {"device": {"kind": "hermes"}}
+    assert Hardware(adc=ADC(bits=None)).essentials() == {"adc": {"bits": None}}
+
+
+@given(RUNS, RUNS)
+def test_digests_are_equal_where_the_physics_is(one: Run, other: Run) -> None:
+    nothing = {"name": "", "description": "", "placement": Placement(), "chip": Chip(), "cluster": Cluster()}
+    same = one.hardware.model_copy(update=nothing) == other.hardware.model_copy(update=nothing)
+    assert (one.hardware.digest() == other.hardware.digest()) == same
+    assert one.hardware.model_copy(update=nothing).digest() == one.hardware.digest()
 
 
 def test_digests_tell_settings_apart_and_names_do_not_count_for_hardware() -> None:
