@@ -17,6 +17,7 @@ from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTok
 
 from aimc_deploy.artifact.bundle import Bundle
 from aimc_deploy.artifact.files import write_json, write_tensors
+from aimc_deploy.artifact.tile_map import AnalogLayer, BlockEntry, DigitalLayer, TileMap, TileSide
 from aimc_deploy.config.hardware import Hardware
 from aimc_deploy.errors import ArtifactError
 from aimc_deploy.models.select import LayerChoice
@@ -40,48 +41,47 @@ def tile_map(choices: list[LayerChoice], traced: Mapping[str, Traced], hardware:
     placed = iter(placement.blocks)
     analog = []
     for choice, layout in layouts.items():
-        blocks = []
-        for index, (row, col) in enumerate(layout.blocks()):
-            at = next(placed)
-            blocks.append(
-                {
-                    "tile": at.tile,
-                    "at": [at.row, at.col],
-                    "rows": [row.start, row.stop],
-                    "cols": [col.start, col.stop],
-                    "tensors": f"{choice.name}.{index}",
-                }
+        blocks = tuple(
+            BlockEntry(
+                tile=at.tile,
+                at=(at.row, at.col),
+                rows=(row.start, row.stop),
+                cols=(col.start, col.stop),
+                tensors=f"{choice.name}.{index}",
             )
-        analog.append(
-            {
-                "layer": choice.name,
-                "rows": choice.rows,
-                "cols": choice.cols,
-                "reads": traced[choice.name].reads,
-                "stage": traced[choice.name].stage,
-                "group": traced[choice.name].group,
-                "utilisation": choice.rows
-                * choice.cols
-                / (layout.tiles * hardware.tile.rows * hardware.tile.cols),
-                "blocks": blocks,
-            }
+            for index, ((row, col), at) in enumerate(zip(layout.blocks(), placed, strict=False))
         )
-    return {
-        "schema_version": "1.0",
-        "strategy": placement.strategy,
-        "tile": {"rows": hardware.tile.rows, "cols": hardware.tile.cols},
-        "tiles": placement.used,
-        "tiles_bound": placement.bound,
-        "initiation_interval": placement.interval,
-        "weights": sum(choice.rows * choice.cols for choice in layouts),
-        "utilisation": placement.utilisation,
-        "analog": analog,
-        "digital": [
-            {"layer": choice.name, "rows": choice.rows, "cols": choice.cols, "reason": choice.reason}
+        own = traced[choice.name]
+        cells = layout.tiles * hardware.tile.rows * hardware.tile.cols
+        analog.append(
+            AnalogLayer(
+                layer=choice.name,
+                rows=choice.rows,
+                cols=choice.cols,
+                reads=own.reads,
+                stage=own.stage,
+                group=own.group,
+                utilisation=choice.rows * choice.cols / cells,
+                blocks=blocks,
+            )
+        )
+    found = TileMap(
+        strategy=placement.strategy,
+        tile=TileSide(rows=hardware.tile.rows, cols=hardware.tile.cols),
+        g_max=hardware.device.g_max,
+        tiles=placement.used,
+        tiles_bound=placement.bound,
+        initiation_interval=placement.interval,
+        weights=sum(choice.rows * choice.cols for choice in layouts),
+        utilisation=placement.utilisation,
+        analog=tuple(analog),
+        digital=tuple(
+            DigitalLayer(layer=choice.name, rows=choice.rows, cols=choice.cols, reason=choice.reason)
             for choice in choices
             if not choice.analog
-        ],
-    }
+        ),
+    )
+    return found.model_dump(mode="json")
 
 
 def _placement(
