@@ -12,8 +12,10 @@ unless they read the same inputs. Every strategy is deterministic: ties are brok
 
 from __future__ import annotations
 
+import itertools
 import random
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from aimc_deploy.errors import HardwareError
@@ -78,7 +80,7 @@ def _check_room(placed: Sequence[Placed], tiles: int | None, cells: int) -> None
     )
 
 
-@dataclass
+@dataclass(eq=False)
 class _Tile:
     """A tile while it is being filled."""
 
@@ -180,19 +182,22 @@ def _dense(blocks: list[Block], chip: _Chip) -> None:
 
 def _diagonal(blocks: list[Block], chip: _Chip) -> None:
     """Blocks on rows and columns of their own, so that all of a tile work at the same time."""
-    tiles: list[tuple[_Tile, int, int]] = []
-    for shelf in sorted(_shelves(blocks, chip.cols), key=_size):
-        rows, cols = _extent(shelf)
-        for index, (tile, row, col) in enumerate(tiles):
+    shelves = sorted(_shelves(blocks, chip.cols), key=_size)
+    sizes = [_extent(shelf) for shelf in shelves]
+    ends: list[tuple[_Tile, int, int]] = []  # of the last block of each open tile
+    for shelf, (rows, cols), least in zip(shelves, sizes, [*_smallest(sizes)][1:], strict=True):
+        for index, (tile, row, col) in enumerate(ends):
             at = Rectangle(row, col, rows, cols)
             if row + rows <= chip.rows and col + cols <= chip.cols and tile.room.is_free(at):
+                del ends[index]
                 chip.put(tile, shelf, at)
-                tiles[index] = (tile, row + rows, col + cols)
                 break
         else:
             tile = chip.put_on_new(shelf)
-            last = chip.placed[-len(shelf)]
-            tiles.append((tile, last.row + rows, last.col + cols))
+        last = chip.placed[-len(shelf)]
+        row, col = last.row + rows, last.col + cols
+        if row + least[0] <= chip.rows and col + least[1] <= chip.cols:
+            ends.append((tile, row, col))
 
 
 def _layer(blocks: list[Block], chip: _Chip) -> None:
@@ -269,22 +274,37 @@ def _size(shelf: Shelf) -> tuple[int, int, str, int]:
 
 def _pack(shelves: Sequence[Shelf], chip: _Chip, allowed: Callable[[_Tile, Shelf], bool]) -> None:
     """One shelf after the other where it fits most closely on an open tile, else on a new one."""
+    sizes = [_extent(shelf) for shelf in shelves]
+    smallest = list(_smallest(sizes))
     tiles: list[_Tile] = []
-    for shelf in shelves:
-        rows, cols = _extent(shelf)
+    for number, (shelf, (rows, cols)) in enumerate(zip(shelves, sizes, strict=True)):
         best: tuple[int, _Tile, Rectangle] | None = None
-        if rows < chip.rows or cols < chip.cols:  # what fills a tile needs a new one
-            for tile in tiles:
-                at = tile.room.find(rows, cols) if allowed(tile, shelf) else None
-                if at is None:
-                    continue
-                left = tile.room.left_over(at)
-                if best is None or left < best[0]:
-                    best = (left, tile, at)
-                if left == 0:
-                    break
+        for tile in tiles:
+            at = tile.room.find(rows, cols) if allowed(tile, shelf) else None
+            if at is None:
+                continue
+            left = tile.room.left_over(at)
+            if best is None or left < best[0]:
+                best = (left, tile, at)
+            if left == 0:
+                break
         if best is None:
-            tiles.append(chip.put_on_new(shelf))
+            used = chip.put_on_new(shelf)
+            tiles.append(used)
         else:
-            chip.put(best[1], shelf, best[2])
-        tiles = [tile for tile in tiles if tile.room.free]
+            used = best[1]
+            chip.put(used, shelf, best[2])
+        # What nothing that is left fits on need not be looked at again.
+        least = smallest[number + 1]
+        if least != smallest[number]:
+            tiles = [tile for tile in tiles if tile.room.find(*least)]
+        elif not used.room.find(*least):
+            tiles.remove(used)
+
+
+def _smallest(sizes: Sequence[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+    """For each place, the fewest rows and the fewest columns from there on; after the last, more than any."""
+    rows = list(itertools.accumulate(reversed([rows for rows, _ in sizes]), min))[::-1]
+    cols = list(itertools.accumulate(reversed([cols for _, cols in sizes]), min))[::-1]
+    yield from zip(rows, cols, strict=True)
+    yield sys.maxsize, sys.maxsize

@@ -75,20 +75,37 @@ def test_mobilebert_needs_no_more_tiles_than_is_known_to_be_enough(
     assert found.bound == -(-20_250_624 // tile**2)
 
 
-def test_large_models_are_placed_quickly() -> None:
-    """BERT-large in less than 5 s, MobileBERT in less than 1 s: a tenth of that is what it takes."""
-    large = []
-    for number in range(24):
+def layers_of(shapes: Sequence[tuple[int, int, str, int]], count: int, tile: int) -> list[Block]:
+    """``count`` layers alike, of matrices (inputs, outputs, what they read, how far into the layer)."""
+    blocks = []
+    for number in range(count):
         own = f"{number:02}."
-        shapes = [(1024, 1024, "hidden", 0)] * 3 + [(1024, 1024, "context", 1)]
-        shapes += [(1024, 4096, "narrow", 2), (4096, 1024, "wide", 3)]
-        for place_in, (rows, cols, reads, after) in enumerate(shapes):
-            large += cut_up(f"{own}{place_in}", rows, cols, own + reads, 4 * number + after, own, 256)
-    for blocks, limit in ((mobilebert(256), 1.0), (large, 5.0)):
-        for strategy in STRATEGIES:
-            start = time.process_time()
-            place(blocks, strategy, 256, 256)
-            assert time.process_time() - start < limit, strategy
+        for index, (rows, cols, reads, after) in enumerate(shapes):
+            blocks += cut_up(f"{own}{index}", rows, cols, own + reads, 4 * number + after, own, tile)
+    return blocks
+
+
+BERT_LARGE = [(1024, 1024, "hidden", 0)] * 3 + [(1024, 1024, "context", 1)]
+BERT_LARGE += [(1024, 4096, "narrow", 2), (4096, 1024, "wide", 3)]
+DECODER_7B = [(4096, 4096, "hidden", 0)] * 3 + [(4096, 4096, "context", 1)]
+DECODER_7B += [(4096, 11008, "narrow", 2)] * 2 + [(11008, 4096, "wide", 3)]
+
+
+@pytest.mark.parametrize(
+    ("blocks", "limit_s"),
+    [
+        (mobilebert(256), 1.0),
+        (layers_of(BERT_LARGE, 24, 256), 5.0),
+        (layers_of(DECODER_7B, 32, 512), 60.0),
+    ],
+    ids=["MobileBERT", "BERT-large", "a decoder of 7 billion weights"],
+)
+def test_large_models_are_placed_quickly(blocks: list[Block], limit_s: float) -> None:
+    for strategy in STRATEGIES:
+        start = time.process_time()
+        found = place(blocks, strategy, 512 if limit_s == 60 else 256, 512 if limit_s == 60 else 256)
+        assert time.process_time() - start < limit_s, strategy
+        assert found.used <= len(blocks)
 
 
 def check(found: Placement, blocks: Sequence[Block], faults: dict[int, Unusable] | None = None) -> None:
