@@ -10,13 +10,15 @@ import jinja2
 
 from aimc_deploy.artifact.results import Results, Summary, summarise
 from aimc_deploy.report.plot import accuracy_over_time
+from aimc_deploy.report.tiles import tile_picture
 
 
-def render(content: Mapping[str, Any], results: Mapping[str, Results]) -> str:
+def render(content: Mapping[str, Any], results: Mapping[str, Results], plan: Mapping[str, Any]) -> str:
     """The page for a bundle.
 
     Args:
         content: what ``aimc-deploy inspect`` tells of the bundle.
+        plan: the content of ``tile_map.json``.
         results: evaluations by name.
     """
     environment = jinja2.Environment(
@@ -27,7 +29,11 @@ def render(content: Mapping[str, Any], results: Mapping[str, Results]) -> str:
         lstrip_blocks=True,
     )
     sections = [_section(name, part) for name, part in results.items()]
-    return environment.get_template("page.html.j2").render(**content, sections=sections)
+    # A tile map from before placements tells no groups.
+    tiles = tile_picture(plan) if "initiation_interval" in plan else ""
+    return environment.get_template("page.html.j2").render(
+        **content, sections=sections, plan=plan, tile_picture=tiles
+    )
 
 
 def _section(name: str, results: Results) -> dict[str, Any]:

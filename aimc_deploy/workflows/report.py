@@ -24,6 +24,6 @@ def run(path: Path) -> ReportResult:
         ArtifactError: there is no bundle, or it is damaged.
     """
     bundle = Bundle.open(path)
-    page = render(inspect.run(path), inspect.read_results(bundle))
+    page = render(inspect.run(path), inspect.read_results(bundle), bundle.read_json("tile_map.json"))
     bundle.put_files({"report/index.html": page.encode()})
     return ReportResult(bundle.path / "report" / "index.html")
