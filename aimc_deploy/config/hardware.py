@@ -108,7 +108,27 @@ class HermesDevice(Model):
         return 300.0 if self.num_devices == 2 else 200.0
 
 
-Device = Annotated[IdealDevice | PCMDevice | HermesDevice, Field(discriminator="kind")]
+class StateIndependentDevice(Model):
+    """A device of which only spreads are known: the same for every conductance that it is asked to hold."""
+
+    kind: Literal["state_independent"] = "state_independent"
+    g_max: Annotated[float, Field(gt=0, description="uS")] = 25.0
+    programming_noise: Annotated[
+        float, Field(ge=0, le=1, description="standard deviation as a share of g_max")
+    ] = 0.03
+    drift_exponent: Annotated[float, Field(ge=0, le=1, description="mean over devices")] = 0.0
+    drift_spread: Annotated[
+        float, Field(ge=0, le=1, description="standard deviation of the drift exponent over devices")
+    ] = 0.0
+    read_noise: Annotated[
+        float, Field(ge=0, le=1, description="standard deviation as a share of the conductance, at any time")
+    ] = 0.0
+    t_0_s: Annotated[float, Field(gt=0, description="s after programming at which drift starts")] = 20.0
+
+
+Device = Annotated[
+    IdealDevice | PCMDevice | HermesDevice | StateIndependentDevice, Field(discriminator="kind")
+]
 
 
 class DynamicRange(Model):

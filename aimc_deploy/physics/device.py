@@ -11,6 +11,7 @@ from aimc_deploy.config import hardware
 from aimc_deploy.physics.hermes import HermesModel
 from aimc_deploy.physics.ideal import IdealModel
 from aimc_deploy.physics.pcm import PCMModel
+from aimc_deploy.physics.state_independent import StateIndependentModel
 
 
 class DeviceModel(Protocol):
@@ -45,4 +46,6 @@ def device_model(device: hardware.Device) -> DeviceModel:
         return PCMModel(device)
     if isinstance(device, hardware.HermesDevice):
         return HermesModel(device)
+    if isinstance(device, hardware.StateIndependentDevice):
+        return StateIndependentModel(device)
     return IdealModel(device)

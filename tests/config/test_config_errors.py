@@ -66,7 +66,7 @@ def recipe_of(folder: Path, text: str) -> Path:
             "hardware:\n  device:\n    kind: pmc\n",
             2,
             "hardware.device: Input tag 'pmc' found using 'kind' does not match any of the expected tags: "
-            "'ideal', 'pcm', 'hermes'",
+            "'ideal', 'pcm', 'hermes', 'state_independent'",
         ),
         (
             "hardware:\n  mapping:\n    clip: {kind: fixed}\n",

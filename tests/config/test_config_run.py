@@ -17,7 +17,14 @@ from pydantic import BaseModel, ValidationError
 
 from aimc_deploy.config import chip, hardware, run
 from aimc_deploy.config.chip import Chip, Cluster, Placement
-from aimc_deploy.config.hardware import ADC, Hardware, HermesDevice, IdealDevice, PCMDevice
+from aimc_deploy.config.hardware import (
+    ADC,
+    Hardware,
+    HermesDevice,
+    IdealDevice,
+    PCMDevice,
+    StateIndependentDevice,
+)
 from aimc_deploy.config.load import config_digest, load_run, recipe_schema, starter_recipe
 from aimc_deploy.config.run import Evaluate, Run
 from aimc_deploy.config.times import SECONDS_PER_UNIT
@@ -209,8 +216,8 @@ def test_a_setting_that_a_later_version_adds_keeps_the_digests() -> None:
 
 
 def test_kinds_with_all_defaults_have_digests_of_their_own() -> None:
-    devices = (PCMDevice(), HermesDevice(), IdealDevice())
-    assert len({Hardware(device=device).digest() for device in devices}) == 3
+    devices = (PCMDevice(), HermesDevice(), IdealDevice(), StateIndependentDevice())
+    assert len({Hardware(device=device).digest() for device in devices}) == 4
     assert Hardware(device=HermesDevice()).essentials() == {"device": {"kind": "hermes"}}
     assert Hardware(adc=ADC(bits=None)).essentials() == {"adc": {"bits": None}}
 
