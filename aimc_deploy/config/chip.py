@@ -71,7 +71,7 @@ class TileFault(Model):
 
 
 class Placement(Model):
-    """Which block goes where; it changes no weight and, so far, nothing that is simulated."""
+    """Which block goes where; it changes no weight, and blocks that share a tile share its compensation."""
 
     strategy: Annotated[
         Literal["naive", "fused", "dense", "layer", "diagonal"],

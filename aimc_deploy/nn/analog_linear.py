@@ -34,6 +34,7 @@ class AnalogLinear(nn.Linear):
         grid: the mapped tiles.
         input_ranges: static DAC range of each set of rows, or None for each row's own.
         bypassed: compute the plain product for now; the chip stays as it is.
+        places: tile, first row and first column of each block; None for a tile of its own each.
     """
 
     def __init__(self, grid: Grid, bias: Tensor | None, name: str, hardware: Hardware) -> None:
@@ -47,6 +48,7 @@ class AnalogLinear(nn.Linear):
         self.register_buffer("w_scale", grid.w_scale(), persistent=False)
         self.input_ranges: list[float] | None = None
         self.bypassed = False
+        self.places: tuple[tuple[int, int, int], ...] | None = None
         self.set_hardware(hardware)
 
     def set_hardware(self, hardware: Hardware) -> None:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from aimc_deploy.config.hardware import Hardware
 from aimc_deploy.nn.analog_linear import AnalogLinear
+from aimc_deploy.nn.shared_tiles import share_compensation
 from aimc_deploy.physics.conductance import clip_weights
 from aimc_deploy.tile.grid import Grid, Layout
 from aimc_deploy.tile.tile import Tile
@@ -59,8 +60,10 @@ def program(model: nn.Module, seed: int, chip: int) -> None:
 def drift(model: nn.Module, t_inference_s: float, *reading: str | int) -> None:
     """Move every fixed analog layer to ``t_inference_s`` seconds after programming; see ``AnalogLinear``."""
     with torch.no_grad():
-        for layer in _fixed_layers(model):
+        layers = _fixed_layers(model)
+        for layer in layers:
             layer.drift(t_inference_s, *reading)
+        share_compensation(layers)
 
 
 def sample_chip(

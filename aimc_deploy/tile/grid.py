@@ -72,11 +72,14 @@ class Segment:
         weight: normalised weights, (cols, rows of this segment).
         out_scale: digital factor of each column after the ADC: weight scale times compensation.
         read_variance: variance of the weights from product to product, or None.
+        reference, now: read-out of each column right after programming and now, None for what is no chip.
     """
 
     weight: Float[Tensor, "cols rows"]
     out_scale: Float[Tensor, " cols"]
     read_variance: Float[Tensor, "cols rows"] | None = None
+    reference: Float[Tensor, " cols"] | None = None
+    now: Float[Tensor, " cols"] | None = None
 
 
 @dataclass(frozen=True)
@@ -175,4 +178,6 @@ def _side_by_side(drifted: list[DriftedTile], mapped: tuple[Tile, ...]) -> Segme
             [tile.compensation * target.w_scale for tile, target in zip(drifted, mapped, strict=True)]
         ),
         read_variance=torch.cat(variances) if variances else None,
+        reference=torch.cat([tile.reference for tile in drifted]),
+        now=torch.cat([tile.now for tile in drifted]),
     )

@@ -129,12 +129,13 @@ class ProgrammedTile:
             plus = read_conductance(plus, self.g_plus, t_s, model, noise)
             minus = read_conductance(minus, self.g_minus, t_s, model, noise)
         weight = to_weight(plus, minus, g_max)
-        factor = compensation_factor(read_out(self.weight()), read_out(weight), compensation)
+        reference, now = read_out(self.weight()), read_out(weight)
+        factor = compensation_factor(reference, now, compensation)
         if (
             self.gains is not None
         ):  # of reference and read-out alike, so that the factor knows nothing of them
             weight.mul_(self.gains.unsqueeze(1))
-        return DriftedTile(weight, factor, variance)
+        return DriftedTile(weight, factor, variance, reference, now)
 
 
 @dataclass(frozen=True)
@@ -145,8 +146,11 @@ class DriftedTile:
         weight: normalised weights, (cols, rows), drifted and read.
         compensation: digital factor of each column.
         read_variance: variance of the normalised weights from product to product, or None.
+        reference, now: read-out of each column right after programming and now; the factor follows from them.
     """
 
     weight: Float[Tensor, "cols rows"]
     compensation: Float[Tensor, " cols"]
     read_variance: Float[Tensor, "cols rows"] | None
+    reference: Float[Tensor, " cols"]
+    now: Float[Tensor, " cols"]

@@ -229,7 +229,9 @@ def _restore(
                 f"{bundle.path}: tiles.safetensors: '{block['tensors']}' holds a conductance outside "
                 f"[0, {g_max:g}] uS; map the model again"
             )
-    return restore_layer(linear, name, parts, hardware)
+    layer = restore_layer(linear, name, parts, hardware)
+    layer.places = tuple((block["tile"], *block["at"]) for block in entry["blocks"])
+    return layer
 
 
 def _load_digital(bundle: Bundle, model: nn.Module, digital: Mapping[str, Tensor], analog: set[str]) -> None:

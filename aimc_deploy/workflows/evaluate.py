@@ -187,6 +187,7 @@ def _request(
     content = [
         bundle.manifest.base_sha256,
         bundle.manifest.files["model.safetensors"].sha256,
+        bundle.manifest.files["tile_map.json"].sha256,
         {name: entry.sha256 for name, entry in sorted(bundle.manifest.files.items()) if _is_of(name, names)},
         hardware.digest(),
         times,

@@ -80,6 +80,8 @@ def map_again(model: nn.Module, bundle: Bundle, hardware: Hardware) -> None:
         setattr(model.get_submodule(parent), child, linear)
     model.cpu().requires_grad_(False)
     map_model(model, [entry["layer"] for entry in bundle.read_json("tile_map.json")["analog"]], hardware)
+    for name, layer in analog_layers(model).items():
+        layer.places = layers[name].places
 
 
 def create_bundle(

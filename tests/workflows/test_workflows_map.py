@@ -294,3 +294,19 @@ def test_too_few_tiles_write_nothing(tmp_path: Path, configure: Configure) -> No
     with pytest.raises(HardwareError, match=r"tiles are needed and there are 3, \d+ too few"):
         map.run(config, tmp_path / "b")
     assert not (tmp_path / "b").exists()
+
+
+def test_the_chip_is_as_the_tiles_were_placed(
+    tmp_path: Path, configure: Configure, mapped_once: Path
+) -> None:
+    """Blocks that share a tile share its compensation; on tiles of their own nothing changes."""
+    inputs = {"input_ids": torch.tensor([[2, 5, 6, 7, 3]])}
+    found = {}
+    for strategy in ("naive", "dense"):
+        map.run(placed(configure(tmp_path / strategy), {"strategy": strategy}), tmp_path / strategy)
+        with torch.no_grad():
+            found[strategy] = aimc_deploy.load(tmp_path / strategy).program(0).drift("1y")(**inputs).logits
+    with torch.no_grad():
+        usual = aimc_deploy.load(mapped_once).program(0).drift("1y")(**inputs).logits
+    assert torch.equal(found["naive"], usual)
+    assert not torch.equal(found["dense"], usual)

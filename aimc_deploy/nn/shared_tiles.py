@@ -1,0 +1,71 @@
+"""Blocks that share a tile share its drift compensation: one read-out of the tile gives one factor."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from aimc_deploy.nn.analog_linear import AnalogLinear
+from aimc_deploy.physics.compensation import compensation_factor
+from aimc_deploy.tile.grid import Segment
+
+
+@dataclass(frozen=True)
+class _Block:
+    """Where a block is in its layer and on its tile; columns of the tile from ``col`` on are its own."""
+
+    layer: AnalogLinear
+    segment: int
+    cols: slice
+    rows: int
+    col: int
+
+
+def share_compensation(layers: Iterable[AnalogLinear]) -> None:
+    """Give the blocks of each shared tile the factors of the whole tile, after all layers have drifted.
+
+    With ``global`` compensation there is one for the tile, with ``per_column`` one for each of its columns,
+    whatever is stacked in it.
+    """
+    tiles: dict[int, list[_Block]] = {}
+    for layer in layers:
+        if layer.places is None or layer.hardware.drift_compensation == "none":
+            continue
+        layout = layer.grid.layout
+        across = len(layout.col_slices)
+        for index, ((tile, _, col), (rows, cols)) in enumerate(
+            zip(layer.places, layout.blocks(), strict=True)
+        ):
+            block = _Block(layer, index // across, cols, rows.stop - rows.start, col)
+            tiles.setdefault(tile, []).append(block)
+    for blocks in tiles.values():
+        if len(blocks) > 1:
+            _share(blocks)
+
+
+def _share(blocks: list[_Block]) -> None:
+    segments = [_segment(block) for block in blocks]
+    first = segments[0]
+    assert first.now is not None
+    width = max(block.col + block.cols.stop - block.cols.start for block in blocks)
+    reference, now = first.now.new_zeros(width), first.now.new_zeros(width)
+    for block, segment in zip(blocks, segments, strict=True):
+        assert segment.reference is not None
+        assert segment.now is not None
+        own = slice(block.col, block.col + block.cols.stop - block.cols.start)
+        # Read-outs are means over the rows of a block; those of a column add up as sums.
+        reference[own] += block.rows * segment.reference[block.cols]
+        now[own] += block.rows * segment.now[block.cols]
+    factor = compensation_factor(reference, now, blocks[0].layer.hardware.drift_compensation)
+    for block in blocks:
+        segment = _segment(block)
+        own = factor[block.col : block.col + block.cols.stop - block.cols.start]
+        out_scale = segment.out_scale.clone()
+        out_scale[block.cols] = own * block.layer.w_scale[block.segment][block.cols]
+        assert block.layer._segments is not None
+        block.layer._segments[block.segment] = replace(segment, out_scale=out_scale)
+
+
+def _segment(block: _Block) -> Segment:
+    assert block.layer._segments is not None
+    return block.layer._segments[block.segment]

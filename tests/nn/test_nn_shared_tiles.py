@@ -1,0 +1,100 @@
+"""One read-out of a tile gives the factors of all blocks that are on it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import nn
+
+from aimc_deploy.config.hardware import Hardware, PCMDevice, TileSize
+from aimc_deploy.nn.analog_linear import AnalogLinear
+from aimc_deploy.nn.convert import drift, map_layer, program
+
+Build = Callable[..., Hardware]
+
+YEAR = 31_536_000.0
+SIDE = 16
+
+
+def chip(
+    hardware: Build, compensation: str, places: list[tuple[tuple[int, int, int], ...] | None]
+) -> nn.Module:
+    """Layers of 8 inputs and 6 outputs, the second with larger weights, programmed and a year old."""
+    described = hardware(
+        device=PCMDevice(), tile=TileSize(rows=SIDE, cols=SIDE), drift_compensation=compensation
+    )
+    layers = []
+    for number, place in enumerate(places):
+        linear = nn.Linear(8, 6)
+        generator = torch.Generator().manual_seed(number)
+        with torch.no_grad():
+            linear.weight.copy_(torch.randn(6, 8, generator=generator) ** (1 + 2 * number))
+        layer = map_layer(linear, f"layer.{number}", described)
+        layer.places = place
+        layers.append(layer)
+    model = nn.Sequential(*layers)
+    program(model, 0, 0)
+    drift(model, YEAR)
+    return model
+
+
+def factors(layer: AnalogLinear) -> torch.Tensor:
+    assert layer._segments is not None
+    return layer._segments[0].out_scale / layer.w_scale[0]
+
+
+def sums(layer: AnalogLinear) -> tuple[torch.Tensor, torch.Tensor]:
+    """Absolute weights of each column right after programming and now."""
+    assert layer._programmed is not None
+    assert layer._segments is not None
+    return layer._programmed.tiles[0].weight().abs().sum(1), layer._segments[0].weight.abs().sum(1)
+
+
+def test_a_tile_has_one_factor(hardware: Build) -> None:
+    model = chip(hardware, "global", [((4, 0, 0),), ((4, 0, 6),), ((5, 0, 0),)])
+    before, now = (
+        sum(part.sum() for part in pair) for pair in zip(*(sums(layer) for layer in model[:2]), strict=True)
+    )
+    for layer in model[:2]:
+        torch.testing.assert_close(factors(layer), torch.full((6,), float(before / now)))
+    alone = chip(hardware, "global", [None, None, None])
+    assert torch.equal(factors(model[2]), factors(alone[2])), "on a tile of its own"
+    assert not torch.allclose(factors(model[0]), factors(alone[0]))
+
+
+def test_a_column_has_one_factor_whatever_is_stacked_in_it(hardware: Build) -> None:
+    model = chip(hardware, "per_column", [((0, 0, 0),), ((0, 8, 2),)])
+    (before_a, now_a), (before_b, now_b) = (sums(layer) for layer in model)
+    before, now = torch.zeros(8), torch.zeros(8)
+    before[:6], now[:6] = before_a, now_a
+    before[2:8] += before_b
+    now[2:8] += now_b
+    torch.testing.assert_close(factors(model[0]), (before / now)[:6])
+    torch.testing.assert_close(factors(model[1]), (before / now)[2:8])
+
+
+@pytest.mark.parametrize("compensation", ["none", "global", "per_column"])
+def test_tiles_of_their_own_change_nothing(hardware: Build, compensation: str) -> None:
+    one = chip(hardware, compensation, [((0, 0, 0),), ((1, 0, 0),)])
+    other = chip(hardware, compensation, [None, None])
+    for layer, same in zip(one, other, strict=True):
+        assert torch.equal(factors(layer), factors(same))
+
+
+def test_without_compensation_there_is_nothing_to_share(hardware: Build) -> None:
+    model = chip(hardware, "none", [((0, 0, 0),), ((0, 0, 6),)])
+    assert torch.equal(factors(model[0]), torch.ones(6))
+
+
+def test_blocks_of_one_layer_share_too(hardware: Build) -> None:
+    """A matrix of two row parts, stacked on one tile."""
+    described = hardware(device=PCMDevice(), tile=TileSize(rows=8, cols=8))
+    layer = map_layer(nn.Linear(16, 4), "cut", described)
+    layer.places = ((0, 0, 0), (0, 0, 4))
+    program(layer, 0, 0)
+    drift(layer, YEAR)
+    found = [segment.out_scale / scale for segment, scale in zip(layer._segments, layer.w_scale, strict=True)]
+    torch.testing.assert_close(found[0], found[1])
+    torch.testing.assert_close(found[0], found[0][:1].expand(4))
