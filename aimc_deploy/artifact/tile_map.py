@@ -9,6 +9,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from aimc_deploy.config.chip import Strategy
+
 Span = Annotated[tuple[int, int], Field(description="from the first to before the last")]
 
 
@@ -61,7 +63,7 @@ class TileMap(Entry):
     """The whole of ``tile_map.json``."""
 
     schema_version: Literal["1.0"] = "1.0"
-    strategy: Literal["naive", "fused", "dense", "layer", "diagonal"]
+    strategy: Strategy
     tile: TileSide
     g_max: Annotated[float, Field(gt=0, description="conductance that stands for a weight of w_scale, uS")]
     tiles: Annotated[int, Field(ge=0, description="that hold something")]

@@ -11,6 +11,8 @@ from pydantic import Field
 
 from aimc_deploy.config.model import Model
 
+Strategy = Literal["naive", "fused", "dense", "layer", "diagonal"]
+
 
 class Quantity(Model):
     """A published figure, and how much it is worth."""
@@ -74,7 +76,7 @@ class Placement(Model):
     """Which block goes where; it changes no weight, and blocks that share a tile share its compensation."""
 
     strategy: Annotated[
-        Literal["naive", "fused", "dense", "layer", "diagonal"],
+        Strategy,
         Field(
             description="naive: a tile for each block; fused: blocks that read the same inputs share one; "
             "dense: fewest tiles; layer: fewest for each encoder layer, blocks of one stage apart; diagonal: "

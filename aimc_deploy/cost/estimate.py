@@ -8,13 +8,16 @@ What depends on a figure that the chip's makers have not published is None.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from aimc_deploy.config.chip import Quantity
 from aimc_deploy.config.hardware import Hardware
 from aimc_deploy.cost import adapters
+from aimc_deploy.tile.blocks import Block, Placed, TilePlan
+
+_Part = TypeVar("_Part", bound=Hashable)
 
 RANKS = (64, 32, 16, 8, 4, 2, 1)
 BATCHES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
@@ -89,13 +92,15 @@ def estimate(plan: Mapping[str, Any], hardware: Hardware, *, rank: int, tokens: 
     """
     chip, cluster = hardware.chip, hardware.cluster
     mvm_ns = _value(chip.mvm_ns)
-    layers = tuple(_layer(entry, turns, hardware, rank, tokens) for entry, turns in _turns(plan))
-    products = _products(plan)
+    placement = _placement(plan)
+    turns = _busiest(placement, lambda block: block.layer)
+    layers = tuple(_layer(entry, turns[entry["layer"]], hardware, rank, tokens) for entry in plan["analog"])
+    products = sum(placement.products().values())
     segments = 1 + len({entry["group"] for entry in plan["analog"] if entry["group"][-1].isdigit()})
     interval = plan["initiation_interval"]
     token_ns = with_adapters_ns = step_ns = adapted_step_ns = None
     if mvm_ns is not None:
-        token_ns = sum(turns * mvm_ns for turns in _stages(plan).values())
+        token_ns = mvm_ns * sum(_busiest(placement, lambda block: block.stage).values())
         slowed: dict[int, float] = {}
         for layer in layers:
             assert layer.tile_ns is not None
@@ -182,39 +187,25 @@ def _layer(entry: Mapping[str, Any], turns: int, hardware: Hardware, rank: int, 
     )
 
 
-Turn = tuple[str, int, int]  # the tensor that is read, from which row of it on, and where it enters the tile
-
-
-def _placed(plan: Mapping[str, Any]) -> Iterator[tuple[Mapping[str, Any], int, Turn]]:
-    """Every block: its layer, its tile, and its turn there; blocks of one turn share a product."""
+def _placement(plan: Mapping[str, Any]) -> TilePlan:
+    """The blocks of a tile map in their places."""
+    blocks = []
     for entry in plan["analog"]:
-        for block in entry["blocks"]:
-            at = 0 if plan["strategy"] == "diagonal" else block["at"][0]
-            yield entry, block["tile"], (entry["reads"], block["rows"][0], at)
+        for index, block in enumerate(entry["blocks"]):
+            (first, end), (left, right) = block["rows"], block["cols"]
+            reads = f"{entry['reads']}[{first}:{end}]"
+            size = end - first, right - left
+            own = Block(entry["layer"], index, *size, reads, entry["stage"], entry["group"])
+            blocks.append(Placed(own, block["tile"], *block["at"]))
+    return TilePlan(plan["strategy"], plan["tile"]["rows"], plan["tile"]["cols"], tuple(blocks))
 
 
-def _turns(plan: Mapping[str, Any]) -> Iterator[tuple[Mapping[str, Any], int]]:
-    """Each layer, and how many turns the busiest of its tiles makes for it."""
-    own: dict[str, dict[int, set[Turn]]] = {}
-    for entry, tile, turn in _placed(plan):
-        own.setdefault(entry["layer"], {}).setdefault(tile, set()).add(turn)
-    for entry in plan["analog"]:
-        yield entry, max(map(len, own[entry["layer"]].values()))
-
-
-def _stages(plan: Mapping[str, Any]) -> dict[int, int]:
-    """For each stage, how many turns the busiest tile makes for it."""
-    own: dict[tuple[int, int], set[Turn]] = {}
-    for entry, tile, turn in _placed(plan):
-        own.setdefault((entry["stage"], tile), set()).add(turn)
-    stages: dict[int, int] = {}
-    for (stage, _), turns in own.items():
-        stages[stage] = max(stages.get(stage, 0), len(turns))
-    return stages
-
-
-def _products(plan: Mapping[str, Any]) -> int:
-    """Products of whole tiles for one token; those of a diagonal tile happen at the same time."""
-    if plan["strategy"] == "diagonal":
-        return plan["tiles"]
-    return len({(tile, turn) for _, tile, turn in _placed(plan)})
+def _busiest(placement: TilePlan, part: Callable[[Block], _Part]) -> dict[_Part, int]:
+    """For each part of the model, how many turns the busiest tile makes for it."""
+    turns: dict[tuple[_Part, int], set[Hashable]] = {}
+    for placed in placement.blocks:
+        turns.setdefault((part(placed.block), placed.tile), set()).add(placement.turn(placed))
+    found: dict[_Part, int] = {}
+    for (own, _), different in turns.items():
+        found[own] = max(found.get(own, 0), len(different))
+    return found

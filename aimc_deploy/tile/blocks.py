@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
-Strategy = Literal["naive", "fused", "dense", "layer", "diagonal"]
+from aimc_deploy.config.chip import Strategy
 
 
 @dataclass(frozen=True)
@@ -59,7 +58,7 @@ class Unusable:
 
 
 @dataclass(frozen=True)
-class Placement:
+class TilePlan:
     """Every block in its place.
 
     Attributes:
@@ -87,16 +86,18 @@ class Placement:
         area = sum(placed.block.area for placed in self.blocks)
         return area / (self.used * self.rows * self.cols) if self.blocks else 0.0
 
-    def products(self) -> dict[int, int]:
-        """For each tile, the products it makes for one token.
+    def turn(self, placed: Placed) -> Hashable:
+        """Which product of its tile a block takes part in; blocks with the same one share it.
 
-        The blocks of a diagonal tile have rows and columns of their own, and share one.
+        The blocks of a diagonal tile have rows and columns of their own, and all share one.
         """
-        turns: dict[int, set[tuple[str, int]]] = {}
+        return None if self.strategy == "diagonal" else (placed.block.reads, placed.row)
+
+    def products(self) -> dict[int, int]:
+        """For each tile, the products it makes for one token."""
+        turns: dict[int, set[Hashable]] = {}
         for placed in self.blocks:
-            turns.setdefault(placed.tile, set()).add((placed.block.reads, placed.row))
-        if self.strategy == "diagonal":
-            return dict.fromkeys(turns, 1)
+            turns.setdefault(placed.tile, set()).add(self.turn(placed))
         return {tile: len(different) for tile, different in turns.items()}
 
     @property

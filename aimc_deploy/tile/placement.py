@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from aimc_deploy.errors import HardwareError
-from aimc_deploy.tile.blocks import Block, Placed, Placement, Shelf, Strategy, Unusable
+from aimc_deploy.tile.blocks import Block, Placed, Shelf, Strategy, TilePlan, Unusable
 from aimc_deploy.tile.rectangles import Rectangle, Room
 
 ORDERS = 8  # orders of blocks of one shape that are tried for a group
@@ -33,7 +33,7 @@ def place(
     *,
     tiles: int | None = None,
     faults: Mapping[int, Unusable] | None = None,
-) -> Placement:
+) -> TilePlan:
     """Place every block.
 
     Args:
@@ -56,7 +56,7 @@ def place(
     _check_room(chip.placed, tiles, rows * cols)
     order = {id(block): number for number, block in enumerate(blocks)}
     placed = sorted(chip.placed, key=lambda part: order[id(part.block)])
-    return Placement(strategy, rows, cols, tuple(placed))
+    return TilePlan(strategy, rows, cols, tuple(placed))
 
 
 def _check_room(placed: Sequence[Placed], tiles: int | None, cells: int) -> None:
@@ -248,7 +248,7 @@ def _best_order(group: list[Block], chip: _Chip) -> list[list[int]]:
             ordered = [shelf for *_, shelf in sorted(ranked, key=lambda entry: entry[:2])]
             trial = _Chip(chip.rows, chip.cols, {})
             _pack(ordered, trial, _no_conflict)
-            result = Placement("layer", chip.rows, chip.cols, tuple(trial.placed))
+            result = TilePlan("layer", chip.rows, chip.cols, tuple(trial.placed))
             if (result.used, result.interval) < found:
                 best = [[place_of[id(block)] for block in shelf] for shelf in ordered]
                 found = (result.used, result.interval)

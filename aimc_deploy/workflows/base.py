@@ -24,7 +24,7 @@ from aimc_deploy.models.select import LayerChoice
 from aimc_deploy.models.trace import Traced
 from aimc_deploy.nn.analog_linear import AnalogLinear
 from aimc_deploy.nn.convert import analog_layers, replace_layers, restore_layer
-from aimc_deploy.tile.blocks import Block, Placement, Unusable
+from aimc_deploy.tile.blocks import Block, TilePlan, Unusable
 from aimc_deploy.tile.grid import Layout
 from aimc_deploy.tile.placement import place
 from aimc_deploy.tile.tile import Tile
@@ -86,7 +86,7 @@ def tile_map(choices: list[LayerChoice], traced: Mapping[str, Traced], hardware:
 
 def _placement(
     layouts: Mapping[LayerChoice, Layout], traced: Mapping[str, Traced], hardware: Hardware
-) -> Placement:
+) -> TilePlan:
     """The blocks of all layers, in the order of the layers and of their blocks, in their places."""
     blocks = [
         Block(
