@@ -5,7 +5,13 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
 from command_line import call
+
+from aimc_deploy.artifact.bundle import Bundle
+from aimc_deploy.config.load import load_preset
+from aimc_deploy.errors import ArtifactError
+from aimc_deploy.workflows import cost
 
 
 def test_it_tells_totals_layers_and_sources(tmp_path: Path, checkpoint_once: Path) -> None:
@@ -43,5 +49,13 @@ def test_mistakes(bundle: Path, tmp_path: Path) -> None:
     ended = call("cost", "-b", bundle, "--budget", "much")
     assert ended.code == 2
     assert "'much' is no share: write 5% or 0.05" in ended.err
+
+
+def test_a_bundle_of_an_earlier_version_is_to_be_mapped_again(
+    bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     plan = json.loads((bundle / "tile_map.json").read_text())
-    assert "initiation_interval" in plan
+    del plan["initiation_interval"]
+    monkeypatch.setattr(Bundle, "read_json", lambda self, name: plan)
+    with pytest.raises(ArtifactError, match="map again with `aimc-deploy map --overwrite`"):
+        cost.run(bundle, load_preset("pcm"), rank=8, tokens=8, length=8, budget=0.05)

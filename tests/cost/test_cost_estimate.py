@@ -96,3 +96,28 @@ def test_the_largest_rank_that_a_budget_allows() -> None:
     assert hide(plan, hardware, 100.0) == (64, 1), "whatever it costs"
     # To hand a batch over always takes some time.
     assert hide(plan_of("ahwa-lora-128", "naive"), hardware, 0.0) is None
+
+
+def test_a_diagonal_tile_makes_one_product_whatever_is_on_it() -> None:
+    """Two matrices of one stage, and two row parts of one matrix, on rows and columns of their own."""
+
+    def layer(name: str, stage: int, blocks: list[tuple[tuple[int, int], int]]) -> dict[str, Any]:
+        placed = [{"tile": 0, "at": [at, at], "rows": list(rows), "cols": [0, 8]} for rows, at in blocks]
+        own = {"layer": name, "reads": name, "stage": stage, "group": "enc.0"}
+        return {**own, "rows": blocks[-1][0][1], "cols": 8, "blocks": placed}
+
+    plan = {
+        "strategy": "diagonal",
+        "tile": {"rows": 512, "cols": 512},
+        "tiles": 1,
+        "initiation_interval": 1,
+        "analog": [
+            layer("a", 0, [((0, 8), 0)]),
+            layer("b", 0, [((0, 8), 8)]),
+            layer("c", 1, [((0, 8), 16), ((8, 16), 24)]),
+        ],
+    }
+    cost = estimate(plan, load_preset("ahwa-lora-128"), rank=8, tokens=8, length=1)
+    assert cost.products == 1
+    assert cost.token_ns == 2 * 128, "one stage after the other"
+    assert [part.turns for part in cost.layers] == [1, 1, 1]

@@ -7,6 +7,9 @@ cluster does worse.
 
 from __future__ import annotations
 
+import itertools
+from typing import Literal
+
 import pytest
 
 from aimc_deploy.config.chip import Cluster
@@ -100,15 +103,16 @@ def test_v6_tile_and_pack() -> None:
 
     A prediction of the packer, with matrices cut into full tiles as there.
     """
-    blocks = [
-        Block(
-            f"{number:02}", 0, row.stop - row.start, col.stop - col.start, f"{number}.{row.start}", number, ""
-        )
-        for number, (rows, cols) in enumerate(mobilenet_v2())
-        for row in cut(rows, 256, "max")
-        for col in cut(cols, 256, "max")
-    ]
-    assert place(blocks, "dense", 256, 256).used == 34
+    used = {}
+    splits: tuple[Literal["max", "equal"], ...] = ("max", "equal")
+    for split in splits:
+        blocks = []
+        for number, (rows, cols) in enumerate(mobilenet_v2()):
+            for row, col in itertools.product(cut(rows, 256, split), cut(cols, 256, split)):
+                size = row.stop - row.start, col.stop - col.start
+                blocks.append(Block(f"{number:02}", 0, *size, f"{number}.{row.start}", number, ""))
+        used[split] = place(blocks, "dense", 256, 256).used
+    assert used == {"max": 34, "equal": 41}
 
 
 def test_v7_parameters_and_memory_of_adapters() -> None:
