@@ -271,6 +271,7 @@ def _plot(drawn: list[tuple]) -> str:
             axes.set_xlabel("accuracy on SST-2 dev")
             axes.grid(alpha=0.25)
         panels[0].set_yticks(range(len(rungs)), rungs)
+        panels[0].set_ylim(-0.5, len(rungs) - 0.5)
         figure.legend(
             *panels[0].get_legend_handles_labels(), loc="outside upper center", ncols=3, frameon=False
         )

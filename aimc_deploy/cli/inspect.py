@@ -57,7 +57,8 @@ def show(found: dict[str, Any]) -> None:
                 entry["trained_for"],
             )
         out.print(table)
-        show_ledger(found["ledger"])
+        if len(found["ledger"]["adapters"]) > 1:  # with one task there is nothing to compare
+            show_ledger(found["ledger"])
     for entry in found["results"]:
         out.print(
             f"results   {entry['name']}: {entry['task']}, {entry['chips']} chips, "
