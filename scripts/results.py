@@ -113,7 +113,7 @@ def _on_chip(shared: Sequence[str], out: Path) -> None:
 
     They go on from the digital adapter, or from ``sst2-noisy``, which met other chips of that hardware.
     """
-    config = load_run(RECIPE, [*shared, f"hardware={NOISY}"])
+    config = load_run(RECIPE, [*shared, f"hardware.preset={NOISY}"])
     digital = _digital(shared)
     names = [digital, _adapter(config, "sst2-noisy", start_from=digital)]
     for samples, epochs in ON_CHIP.items():
@@ -156,7 +156,7 @@ def _variants(shared: Sequence[str], chips: int, out: Path) -> None:
     """The adapter of each variant, on the hardware that it is for, all against the same digital one."""
     for variant in VARIANTS:
         print(f"variant {variant.name}", file=sys.stderr, flush=True)
-        config = load_run(RECIPE, [*shared, f"hardware={NOISY}", *variant.changes])
+        config = load_run(RECIPE, [*shared, f"hardware.preset={NOISY}", *variant.changes])
         digital = _digital(shared)
         name = _adapter(config, f"sst2-{variant.name}", start_from=None if variant.fresh else digital)
         measured = {"adapters": (name,), "chips": chips, "times": LADDER_TIMES, "unadapted": False}

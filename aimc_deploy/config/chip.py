@@ -73,7 +73,7 @@ class TileFault(Model):
 
 
 class Placement(Model):
-    """Which block goes where; it changes no weight, and blocks that share a tile share its compensation."""
+    """Which block goes where; blocks that share a tile share its compensation, and the scale of a tile."""
 
     strategy: Annotated[
         Strategy,
@@ -82,6 +82,6 @@ class Placement(Model):
             "dense: fewest tiles; layer: fewest for each encoder layer, blocks of one stage apart; diagonal: "
             "blocks on rows and columns of their own"
         ),
-    ] = "naive"
+    ] = "layer"
     tiles: Annotated[int | None, Field(ge=1, description="on the chip; null: as many as it takes")] = None
     faults: tuple[TileFault, ...] = ()

@@ -126,9 +126,46 @@ class StateIndependentDevice(Model):
     t_0_s: Annotated[float, Field(gt=0, description="s after programming at which drift starts")] = 20.0
 
 
+class ReRAMDevice(Model):
+    """Resistive memory of the NeuRRAM chip after Wan et al. 2022, measured at 0 s, 1 d and 2 d only."""
+
+    kind: Literal["reram"] = "reram"
+    g_max: Annotated[float, Field(gt=0, description="uS")] = 40.0
+    programming_noise_scale: Scale = 1.0
+    read_noise: Annotated[
+        float, Field(ge=0, le=1, description="standard deviation as a share of the conductance, at any time")
+    ] = 0.01
+
+    @property
+    def t_0_s(self) -> float:
+        """Time after writing of the first measurement, in s."""
+        return 1.0
+
+
 Device = Annotated[
-    IdealDevice | PCMDevice | HermesDevice | StateIndependentDevice, Field(discriminator="kind")
+    IdealDevice | PCMDevice | HermesDevice | StateIndependentDevice | ReRAMDevice,
+    Field(discriminator="kind"),
 ]
+
+
+class SinglePair(Model):
+    """Each weight is the difference of two devices."""
+
+    kind: Literal["single"] = "single"
+
+
+class DualPair(Model):
+    """Each weight is held by two pairs; the second counts less and corrects what the first has missed.
+
+    ``w = w1 + w2 / significance``: the first pair is written and read, and then the second one. Source:
+    Mackin et al., Advanced Electronic Materials 5, 1900026 (2019).
+    """
+
+    kind: Literal["dual"] = "dual"
+    significance: Annotated[float, Field(ge=1, le=1024)] = 8.0
+
+
+Pairs = Annotated[SinglePair | DualPair, Field(discriminator="kind")]
 
 
 class DynamicRange(Model):
@@ -208,6 +245,7 @@ class Hardware(Model):
     chip: Chip = Chip()
     cluster: Cluster = Cluster()
     device: Device = PCMDevice()
+    pairs: Pairs = SinglePair()
     dac: DAC = DAC()
     adc: ADC = ADC()
     faults: Faults = Faults()

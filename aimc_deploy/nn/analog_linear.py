@@ -86,8 +86,7 @@ class AnalogLinear(nn.Linear):
     def sample_chip(self, youngest_s: float, oldest_s: float, *names: str | int, level: float = 1.0) -> None:
         """Become part of a chip of no further use: programmed for ``names``, at an age of the layer's own.
 
-        The age is uniform in the logarithm of the time since drift started. Nothing is kept that only
-        another time would need.
+        The device says how ages are spread. Nothing is kept that only another time would need.
 
         Args:
             level: how far weights and scales are from their targets, as a share of what the chip's are.
@@ -96,8 +95,7 @@ class AnalogLinear(nn.Linear):
         model = device_model(self.hardware.device)
         names = (*names, self.name)
         share = derive_seed(*names, "age") / 2**63
-        first, last = (end_s / model.t_0_s + 1 for end_s in (youngest_s, oldest_s))
-        age_s = model.t_0_s * (first ** (1 - share) * last**share - 1)
+        age_s = model.draw_age_s(share, youngest_s, oldest_s)
         programmed = self.grid.to(self.weight.device).program(model, *names, hardware=self.hardware)
         segments = programmed.drift(age_s, self.hardware)
         if level != 1:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -20,11 +20,17 @@ HEAD = "head:"
 """Begins the name of an analog layer that belongs to a task and not to the base."""
 
 
-def map_layer(layer: nn.Linear, name: str, hardware: Hardware) -> AnalogLinear:
-    """A linear layer clipped and mapped onto tiles; the bias stays digital, and its mode stays."""
+def map_layer(
+    layer: nn.Linear, name: str, hardware: Hardware, largest: Sequence[float] | None = None
+) -> AnalogLinear:
+    """A linear layer clipped and mapped onto tiles; the bias stays digital, and its mode stays.
+
+    Args:
+        largest: absolute weight on the tile of each block, whose scale the block takes; None for its own.
+    """
     clipped = clip_weights(layer.weight.detach(), hardware.mapping.clip)
-    bias = None if layer.bias is None else layer.bias
-    return AnalogLinear(Grid.map(clipped, hardware), bias, name, hardware).train(layer.training)
+    grid = Grid.map(clipped, hardware, largest)
+    return AnalogLinear(grid, layer.bias, name, hardware).train(layer.training)
 
 
 def restore_layer(layer: nn.Linear, name: str, tiles: Iterable[Tile], hardware: Hardware) -> AnalogLinear:

@@ -1,13 +1,56 @@
-"""Blocks that share a tile share its drift compensation: one read-out of the tile gives one factor."""
+"""What blocks on one tile share: its scale, its drift compensation, and the cells that hold nothing."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
+from torch import nn
+
+from aimc_deploy.config.hardware import Hardware
 from aimc_deploy.nn.analog_linear import AnalogLinear
 from aimc_deploy.physics.compensation import compensation_factor
+from aimc_deploy.physics.conductance import clip_weights
 from aimc_deploy.tile.grid import Segment
+
+
+def largest_weights(
+    layers: Mapping[str, nn.Linear], plan: Mapping[str, Any], hardware: Hardware
+) -> dict[str, list[float]]:
+    """For each block of each layer, the largest absolute weight on its tile, which gives the tile's scale.
+
+    Args:
+        plan: the content of ``tile_map.json``.
+    """
+    tops: dict[int, float] = {}
+    for entry in plan["analog"]:
+        weight = clip_weights(layers[entry["layer"]].weight.detach(), hardware.mapping.clip)
+        for block in entry["blocks"]:
+            part = weight[slice(*block["cols"]), slice(*block["rows"])]
+            tops[block["tile"]] = max(tops.get(block["tile"], 0.0), float(part.abs().max()))
+    return {entry["layer"]: [tops[block["tile"]] for block in entry["blocks"]] for entry in plan["analog"]}
+
+
+def set_places(layers: Mapping[str, AnalogLinear], plan: Mapping[str, Any]) -> None:
+    """Tell each layer where its blocks sit, and which rows of their tiles others drive at the same time.
+
+    Blocks take turns, and rows that have none are not driven; only those of a diagonal tile all work at
+    the same time.
+    """
+    driven: dict[int, set[tuple[int, int]]] = {}
+    for entry in plan["analog"]:
+        for block in entry["blocks"]:
+            first, last = block["rows"]
+            driven.setdefault(block["tile"], set()).add((block["at"][0], last - first))
+    for entry in plan["analog"]:
+        layer, blocks = layers[entry["layer"]], entry["blocks"]
+        layer.places = tuple((block["tile"], *block["at"]) for block in blocks)
+        if plan["strategy"] != "diagonal":
+            continue
+        idle = [sum(rows for at, rows in driven[block["tile"]] if at != block["at"][0]) for block in blocks]
+        tiles = zip(layer.grid.tiles, idle, strict=True)
+        layer.grid = replace(layer.grid, tiles=tuple(replace(tile, idle_rows=rows) for tile, rows in tiles))
 
 
 @dataclass(frozen=True)

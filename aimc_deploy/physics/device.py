@@ -11,6 +11,8 @@ from aimc_deploy.config import hardware
 from aimc_deploy.physics.hermes import HermesModel
 from aimc_deploy.physics.ideal import IdealModel
 from aimc_deploy.physics.pcm import PCMModel
+from aimc_deploy.physics.random import Stream
+from aimc_deploy.physics.reram import ReRAMModel
 from aimc_deploy.physics.state_independent import StateIndependentModel
 
 
@@ -24,15 +26,41 @@ class DeviceModel(Protocol):
 
     @property
     def t_0_s(self) -> float:
-        """Time after programming at which the drift law starts, in s."""
+        """Time after programming at which its statistics start, in s."""
         ...
 
     def sigma_programming(self, rel: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
         """Standard deviation of the programming error in uS for a relative target."""
         ...
 
-    def drift_exponent(self, rel: Float[Tensor, "..."], normal: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
-        """Drift exponent of a relative target, given one standard normal value a device."""
+    def ageing(
+        self, rel: Float[Tensor, "..."], written: Float[Tensor, "..."], noise: Stream
+    ) -> Float[Tensor, "*kinds ..."]:
+        """What decides how each device ages, drawn when it is programmed.
+
+        Args:
+            rel: relative target.
+            written: how many standard deviations it was missed by.
+            noise: for what else is drawn.
+        """
+        ...
+
+    def age(
+        self, g_programmed: Float[Tensor, "..."], ageing: Float[Tensor, "*kinds ..."], t_inference_s: float
+    ) -> Float[Tensor, "..."]:
+        """Conductance in uS ``t_inference_s`` s after programming; with zero ``ageing`` it stays the same.
+
+        Raises:
+            HardwareError: nothing is known of the device at that time.
+        """
+        ...
+
+    def check_age(self, t_inference_s: float) -> None:
+        """Raise the error of :meth:`age`, before anything is computed."""
+        ...
+
+    def draw_age_s(self, share: float, youngest_s: float, oldest_s: float) -> float:
+        """An age in s for training, between two others, for a uniform ``share`` from 0 to 1."""
         ...
 
     def sigma_read(self, rel: Float[Tensor, "..."], t_s: float) -> Float[Tensor, "..."]:
@@ -48,4 +76,6 @@ def device_model(device: hardware.Device) -> DeviceModel:
         return HermesModel(device)
     if isinstance(device, hardware.StateIndependentDevice):
         return StateIndependentModel(device)
+    if isinstance(device, hardware.ReRAMDevice):
+        return ReRAMModel(device)
     return IdealModel(device)

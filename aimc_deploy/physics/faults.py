@@ -16,12 +16,16 @@ from aimc_deploy.physics.random import Stream
 
 
 def stick(
-    g: Float[Tensor, "cols rows"], nu: Float[Tensor, "cols rows"], faults: Faults, g_max: float, draw: Stream
-) -> tuple[Float[Tensor, "cols rows"], Float[Tensor, "cols rows"]]:
-    """Conductances in uS and drift exponents, with the devices that are stuck.
+    g: Float[Tensor, "cols rows"],
+    ageing: Float[Tensor, "*kinds cols rows"],
+    faults: Faults,
+    g_max: float,
+    draw: Stream,
+) -> tuple[Float[Tensor, "cols rows"], Float[Tensor, "*kinds cols rows"]]:
+    """Conductances in uS and what decides how they age, with the devices that are stuck.
 
     Each device is stuck at 0, at ``g_max``, or at a value uniform in between, with the probabilities of
-    ``faults``, whatever it was asked to hold; a stuck one does not drift, and is read with noise as any.
+    ``faults``, whatever it was asked to hold; a stuck one does not age, and is read with noise as any.
     """
     lot = torch.special.ndtr(draw.normal_like(g))  # uniform
     zero = faults.stuck_at_zero
@@ -31,7 +35,7 @@ def stick(
     value = torch.where(lot < top, torch.full_like(g, g_max), value)
     value = torch.where(lot < zero, torch.zeros_like(g), value)
     stuck = lot < anywhere
-    return torch.where(stuck, value, g), torch.where(stuck, torch.zeros_like(nu), nu)
+    return torch.where(stuck, value, g), torch.where(stuck, torch.zeros_like(ageing), ageing)
 
 
 def adc_gains(cols: int, spread: float, draw: Stream) -> Float[Tensor, " cols"]:

@@ -15,6 +15,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from aimc_deploy.config.hardware import HermesDevice
+from aimc_deploy.physics.drift import PowerLaw
+from aimc_deploy.physics.polynomial import polynomial
 
 SMALLEST_REL = 1e-7  # keeps the logarithm finite
 
@@ -35,14 +37,6 @@ class Branch:
         return torch.where(rel < self.split, low, polynomial(self.polynomial, rel))
 
 
-def polynomial(coefficients: tuple[float, ...], rel: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
-    """``c0 + c1 r + c2 r^2 + ...``"""
-    total = torch.full_like(rel, coefficients[-1])
-    for coefficient in reversed(coefficients[:-1]):
-        total = total * rel + coefficient
-    return total
-
-
 DRIFT_MEAN = Branch(0.0945, (-0.0387, -0.0182), (0.0720, 0.13), (0.0736, -0.0126, -0.0436))
 DRIFT_STD = {
     1: Branch(0.3039, (-0.0120, -0.0023), (0.0124, 0.04), (0.0104, 0.0116, -0.0165)),
@@ -58,7 +52,7 @@ PROGRAMMING = {  # uS
 }
 
 
-class HermesModel:
+class HermesModel(PowerLaw):
     """HERMES phase-change memory; see the module for sources."""
 
     def __init__(self, device: HermesDevice) -> None:

@@ -6,9 +6,10 @@ import torch
 from torch import Tensor
 
 from aimc_deploy.config.hardware import IdealDevice
+from aimc_deploy.physics.drift import PowerLaw
 
 
-class IdealModel:
+class IdealModel(PowerLaw):
     """No programming noise, no drift, no read noise."""
 
     def __init__(self, device: IdealDevice) -> None:

@@ -13,13 +13,14 @@ from jaxtyping import Float
 from torch import Tensor
 
 from aimc_deploy.config.hardware import PCMDevice
+from aimc_deploy.physics.drift import PowerLaw
 
 PROGRAMMING_G_MAX = 25.0  # uS, at which the polynomial was measured
 PROGRAMMING = (0.26348, 1.9650, -1.1731)  # uS
 SMALLEST_REL = 1e-7  # keeps the logarithm finite
 
 
-class PCMModel:
+class PCMModel(PowerLaw):
     """Joshi / Nandakumar phase-change memory; see the module for sources."""
 
     def __init__(self, device: PCMDevice) -> None:

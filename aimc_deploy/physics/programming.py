@@ -11,12 +11,13 @@ from aimc_deploy.physics.random import Stream
 
 def program_conductance(
     g_target: Float[Tensor, "cols rows"], model: DeviceModel, noise: Stream
-) -> tuple[Float[Tensor, "cols rows"], Float[Tensor, "cols rows"]]:
-    """Conductance after programming in uS, and the drift exponent of each device.
+) -> tuple[Float[Tensor, "cols rows"], Float[Tensor, "*kinds cols rows"]]:
+    """Conductance after programming in uS, and what decides how each device ages, such as a drift exponent.
 
-    ``g = max(0, g_target + sigma(r) N)``. Both are drawn from the target, as measured: the exponent is a
+    ``g = max(0, g_target + sigma(r) N)``. Both are drawn from the target, as measured: how it ages is a
     property of the device and of the state it was asked to hold, and stays with it for life.
     """
     rel = g_target / model.g_max
-    g = model.sigma_programming(rel).mul_(noise.normal_like(rel)).add_(g_target).clamp_(min=0)
-    return g, model.drift_exponent(rel, noise.normal_like(rel))
+    written = noise.normal_like(rel)
+    g = model.sigma_programming(rel).mul_(written).add_(g_target).clamp_(min=0)
+    return g, model.ageing(rel, written, noise)

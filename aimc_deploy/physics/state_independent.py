@@ -7,9 +7,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from aimc_deploy.config.hardware import StateIndependentDevice
+from aimc_deploy.physics.drift import PowerLaw
 
 
-class StateIndependentModel:
+class StateIndependentModel(PowerLaw):
     """Normal programming noise, power-law drift and relative read noise, the same for every conductance."""
 
     def __init__(self, device: StateIndependentDevice) -> None:

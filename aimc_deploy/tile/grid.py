@@ -7,7 +7,7 @@ same inputs; parts of the same columns are summed digitally, each after its own 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -15,10 +15,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from aimc_deploy.config.hardware import Hardware
+from aimc_deploy.config.hardware import DualPair, Hardware
 from aimc_deploy.physics.device import DeviceModel
 from aimc_deploy.physics.random import Stream, stream
-from aimc_deploy.tile.tile import Defects, DriftedTile, ProgrammedTile, Tile
+from aimc_deploy.tile.pair import Defects
+from aimc_deploy.tile.tile import DriftedTile, ProgrammedTile, Tile
 
 
 def cut(length: int, largest: int, split: Literal["equal", "max"] = "equal") -> list[slice]:
@@ -90,12 +91,25 @@ class Grid:
     tiles: tuple[Tile, ...]
 
     @classmethod
-    def map(cls, weight: Float[Tensor, "cols rows"], hardware: Hardware) -> Grid:
-        """Cut a matrix of clipped weights and map each part onto a tile of its own."""
+    def map(
+        cls,
+        weight: Float[Tensor, "cols rows"],
+        hardware: Hardware,
+        largest: Sequence[float | None] | None = None,
+    ) -> Grid:
+        """Cut a matrix of clipped weights and map each part.
+
+        Args:
+            largest: absolute weight on the crossbar of each part, whose scale it takes; None for its own.
+        """
         cols, rows = weight.shape
         layout = Layout.of(rows, cols, hardware)
         scale, g_max = hardware.mapping.scale, hardware.device.g_max
-        tiles = (Tile.map(weight[col, row], scale, g_max) for row, col in layout.blocks())
+        shared = largest or [None] * layout.tiles
+        tiles = (
+            Tile.map(weight[col, row], scale, g_max, top)
+            for (row, col), top in zip(layout.blocks(), shared, strict=True)
+        )
         return cls(layout, tuple(tiles))
 
     def to(self, device: torch.device) -> Grid:
@@ -120,14 +134,17 @@ class Grid:
         """One chip's instance of the layer; ``names`` say which chip and which layer.
 
         Args:
-            hardware: whose faults the chip has; None for none.
+            hardware: whose pairs and faults the chip has; None for single pairs without faults.
         """
         device = self.tiles[0].g_plus.device
+        pairs = None if hardware is None else hardware.pairs
+        significance = pairs.significance if isinstance(pairs, DualPair) else None
         programmed = tuple(
             tile.program(
                 model,
                 stream(device, *names, index, "programming"),
                 _defects(hardware, stream(device, *names, index, "defects")),
+                significance=significance,
             )
             for index, tile in enumerate(self.tiles)
         )
@@ -155,7 +172,7 @@ class ProgrammedGrid:
         ``reading`` names another reading than the one an evaluation at that time makes.
         """
         read_per_mvm = hardware.read_noise_per == "mvm"
-        device = self.tiles[0].g_plus.device
+        device = self.tiles[0].pair.g_plus.device
         drifted = [
             tile.drift(
                 t_inference_s,

@@ -12,24 +12,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from aimc_deploy.config.hardware import Faults
 from aimc_deploy.physics.compensation import compensation_factor, read_out
 from aimc_deploy.physics.conductance import to_conductance, to_weight, weight_scale
 from aimc_deploy.physics.device import DeviceModel
-from aimc_deploy.physics.drift import drift_conductance
-from aimc_deploy.physics.faults import adc_gains, stick
-from aimc_deploy.physics.programming import program_conductance
+from aimc_deploy.physics.faults import adc_gains
 from aimc_deploy.physics.random import Stream
-from aimc_deploy.physics.read_noise import read_conductance, read_variance
-
-
-@dataclass(frozen=True)
-class Defects:
-    """What is wrong with the tiles of a chip, and the stream that says where."""
-
-    faults: Faults
-    gain_spread: float
-    draw: Stream
+from aimc_deploy.tile.pair import Defects, ProgrammedPair
 
 
 @dataclass(frozen=True)
@@ -40,17 +28,27 @@ class Tile:
         g_plus, g_minus: target conductances of the differential pair, (cols, rows), uS.
         w_scale: digital scale of each column, applied after the ADC.
         g_max: conductance that stands for a normalised weight of 1, uS.
+        idle_rows: rows of the crossbar that other blocks drive at the same time as these.
     """
 
     g_plus: Float[Tensor, "cols rows"]
     g_minus: Float[Tensor, "cols rows"]
     w_scale: Float[Tensor, " cols"]
     g_max: float
+    idle_rows: int = 0
 
     @classmethod
-    def map(cls, weight: Float[Tensor, "cols rows"], scale: str, g_max: float) -> Tile:
-        """Targets for a block of clipped weights; ``scale`` is ``column`` or ``tile``."""
+    def map(
+        cls, weight: Float[Tensor, "cols rows"], scale: str, g_max: float, largest: float | None = None
+    ) -> Tile:
+        """Targets for a block of clipped weights; ``scale`` is ``column`` or ``tile``.
+
+        Args:
+            largest: absolute weight on the crossbar, whose scale the block takes; None for its own scales.
+        """
         w_scale = weight_scale(weight, scale)
+        if largest is not None:
+            w_scale = torch.full_like(w_scale, largest or 1.0)
         g_plus, g_minus = to_conductance(weight / w_scale.unsqueeze(1), g_max)
         return cls(g_plus, g_minus, w_scale, g_max)
 
@@ -67,42 +65,56 @@ class Tile:
         """The weights that the targets stand for."""
         return to_weight(self.g_plus, self.g_minus, self.g_max) * self.w_scale.unsqueeze(1)
 
-    def program(self, model: DeviceModel, noise: Stream, defects: Defects | None = None) -> ProgrammedTile:
-        """Write the targets into one chip's devices."""
-        plus = program_conductance(self.g_plus, model, noise)
-        minus = program_conductance(self.g_minus, model, noise)
-        if defects is None:
-            return ProgrammedTile(plus[0], minus[0], plus[1], minus[1], model)
-        if defects.faults.share:
-            plus = stick(*plus, defects.faults, model.g_max, defects.draw)
-            minus = stick(*minus, defects.faults, model.g_max, defects.draw)
+    def program(
+        self,
+        model: DeviceModel,
+        noise: Stream,
+        defects: Defects | None = None,
+        *,
+        significance: float | None = None,
+    ) -> ProgrammedTile:
+        """Write the targets into one chip's devices.
+
+        Args:
+            significance: of the first pair against the second, where each weight has two.
+        """
+        pair = ProgrammedPair.program(self.g_plus, self.g_minus, model, noise, defects)
+        fine = None
+        if significance is not None:
+            wanted = to_weight(self.g_plus, self.g_minus, self.g_max)
+            missed = wanted.sub_(pair.weight()).mul_(significance).clamp_(-1, 1)
+            fine = ProgrammedPair.program(*to_conductance(missed, self.g_max), model, noise, defects)
+        idle = None
+        if self.idle_rows:
+            empty = self.g_plus.new_zeros(self.g_plus.shape[0], self.idle_rows)
+            idle = ProgrammedPair.program(empty, empty, model, noise, defects)
         gains = None
-        if defects.gain_spread:
+        if defects is not None and defects.gain_spread:
             gains = adc_gains(self.g_plus.shape[0], defects.gain_spread, defects.draw)
-        return ProgrammedTile(plus[0], minus[0], plus[1], minus[1], model, gains)
+        return ProgrammedTile(pair, fine, significance or 1.0, idle, gains)
 
 
 @dataclass(frozen=True)
 class ProgrammedTile:
-    """What one chip's devices hold right after programming, and how each of them drifts.
+    """What one chip's tile holds right after programming.
 
     Attributes:
-        g_plus, g_minus: programmed conductances, (cols, rows), uS.
-        nu_plus, nu_minus: drift exponents.
-        model: the device's physics.
+        pair: the devices of the weights.
+        fine: a second pair for each weight, which counts ``1 / significance``; None where there is one.
+        idle: cells that hold nothing, in the rows that other blocks of the tile drive at the same time.
         gains: of the ADC of each column, or None where all are 1.
     """
 
-    g_plus: Float[Tensor, "cols rows"]
-    g_minus: Float[Tensor, "cols rows"]
-    nu_plus: Float[Tensor, "cols rows"]
-    nu_minus: Float[Tensor, "cols rows"]
-    model: DeviceModel
+    pair: ProgrammedPair
+    fine: ProgrammedPair | None = None
+    significance: float = 1.0
+    idle: ProgrammedPair | None = None
     gains: Float[Tensor, " cols"] | None = None
 
     def weight(self) -> Float[Tensor, "cols rows"]:
         """Normalised weights right after programming: the reference of the compensation."""
-        return to_weight(self.g_plus, self.g_minus, self.model.g_max)
+        weight = self.pair.weight()
+        return weight if self.fine is None else weight.add_(self.fine.weight(), alpha=1 / self.significance)
 
     def drift(
         self,
@@ -117,25 +129,33 @@ class ProgrammedTile:
         With ``read_per_mvm`` the conductances carry no read noise; its variance is kept and drawn anew
         for every product instead.
         """
-        model, g_max = self.model, self.model.g_max
-        t_s = t_inference_s + model.t_0_s
-        plus = drift_conductance(self.g_plus, self.nu_plus, t_s, model.t_0_s)
-        minus = drift_conductance(self.g_minus, self.nu_minus, t_s, model.t_0_s)
-        variance = None
-        if read_per_mvm:
-            variance = read_variance(plus, self.g_plus, t_s, model)
-            variance = variance.add_(read_variance(minus, self.g_minus, t_s, model)).div_(g_max**2)
-        else:
-            plus = read_conductance(plus, self.g_plus, t_s, model, noise)
-            minus = read_conductance(minus, self.g_minus, t_s, model, noise)
-        weight = to_weight(plus, minus, g_max)
+        weight, variance = self.pair.read(t_inference_s, noise, per_mvm=read_per_mvm)
+        if self.fine is not None:
+            fine, of_fine = self.fine.read(t_inference_s, noise, per_mvm=read_per_mvm)
+            weight.add_(fine, alpha=1 / self.significance)
+            if variance is not None and of_fine is not None:
+                variance.add_(of_fine, alpha=1 / self.significance**2)
         reference, now = read_out(self.weight()), read_out(weight)
         factor = compensation_factor(reference, now, compensation)
-        if (
-            self.gains is not None
-        ):  # of reference and read-out alike, so that the factor knows nothing of them
+        if self.idle is not None:
+            crosstalk = self._crosstalk(self.idle, t_inference_s, noise, per_mvm=read_per_mvm)
+            variance = crosstalk.expand_as(weight) if variance is None else variance.add_(crosstalk)
+        if self.gains is not None:
+            # Of reference and read-out alike, so that the factor knows nothing of them.
             weight.mul_(self.gains.unsqueeze(1))
         return DriftedTile(weight, factor, variance, reference, now)
+
+    def _crosstalk(
+        self, idle: ProgrammedPair, t_inference_s: float, noise: Stream, *, per_mvm: bool
+    ) -> Float[Tensor, "cols 1"]:
+        """What cells without a weight add to a column, as a variance for each of its own cells.
+
+        The inputs that the other blocks have at that time are another token's and not known here. They are
+        taken to be as large as this block's own, and as good as random.
+        """
+        weight, variance = idle.read(t_inference_s, noise, per_mvm=per_mvm)
+        squares = weight.square_() if variance is None else weight.square_().add_(variance)
+        return squares.sum(dim=1, keepdim=True) / self.pair.g_plus.shape[1]
 
 
 @dataclass(frozen=True)

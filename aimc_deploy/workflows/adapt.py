@@ -22,6 +22,7 @@ from aimc_deploy.config.times import label, seconds
 from aimc_deploy.errors import ArtifactError
 from aimc_deploy.nn.convert import analog_layers, base_sha256, drift, program
 from aimc_deploy.nn.head import head_on_tiles, restore_head
+from aimc_deploy.physics.device import device_model
 from aimc_deploy.tasks.data import load_data, sample
 from aimc_deploy.tasks.features import Features
 from aimc_deploy.tasks.kinds import prepare, score
@@ -111,11 +112,13 @@ def run(
         ArtifactError: no bundle, the adapter exists, or there is nothing to resume.
         DataError: the task's data is missing or malformed.
         TrainingError: the loss is not a number.
+        HardwareError: nothing is known of the device at the age of the chip.
     """
     progress = progress or Silent()
     task = get_task(config.task)
     adapt = config.adapt.of_task(task.name)
     config = config.model_copy(update={"adapt": adapt})
+    device_model(config.hardware.device).check_age(seconds(adapt.age))
     bundle = Bundle.open(Path(config.bundle))
     name = adapter_name(config)
     if adapt.start_from is not None:

@@ -24,6 +24,7 @@ from aimc_deploy.models.select import LayerChoice
 from aimc_deploy.models.trace import Traced
 from aimc_deploy.nn.analog_linear import AnalogLinear
 from aimc_deploy.nn.convert import analog_layers, replace_layers, restore_layer
+from aimc_deploy.nn.shared_tiles import set_places
 from aimc_deploy.tile.blocks import Block, TilePlan, Unusable
 from aimc_deploy.tile.grid import Layout
 from aimc_deploy.tile.placement import place
@@ -180,6 +181,7 @@ def read_model(
     _load_digital(bundle, model, digital, set(layers))
     for name, layer in layers.items():
         layer.bias = model.get_submodule(name).bias  # loaded a line above
+    set_places(layers, plan)
     replace_layers(model, layers)
     return model.requires_grad_(False)
 
@@ -229,9 +231,7 @@ def _restore(
                 f"{bundle.path}: tiles.safetensors: '{block['tensors']}' holds a conductance outside "
                 f"[0, {g_max:g}] uS; map the model again"
             )
-    layer = restore_layer(linear, name, parts, hardware)
-    layer.places = tuple((block["tile"], *block["at"]) for block in entry["blocks"])
-    return layer
+    return restore_layer(linear, name, parts, hardware)
 
 
 def _load_digital(bundle: Bundle, model: nn.Module, digital: Mapping[str, Tensor], analog: set[str]) -> None:

@@ -24,6 +24,7 @@ from aimc_deploy.config.hardware import Hardware, StaticRange
 from aimc_deploy.config.run import Run
 from aimc_deploy.config.times import label, seconds
 from aimc_deploy.errors import ConfigError
+from aimc_deploy.physics.device import device_model
 from aimc_deploy.report.plot import accuracy_over_time
 from aimc_deploy.tasks.data import load_data, sample
 from aimc_deploy.tasks.features import Features
@@ -91,6 +92,7 @@ def run(
         ArtifactError: no bundle or no such adapter.
         DataError: the task's data is missing or malformed.
         ConfigError: the gate cannot be judged from what is measured.
+        HardwareError: nothing is known of the device at one of the times.
     """
     progress = progress or Silent()
     settings, task = config.evaluate, get_task(config.task)
@@ -105,6 +107,8 @@ def run(
     if settings.compensation is not None:
         hardware = hardware.model_copy(update={"drift_compensation": settings.compensation})
     times = tuple(dict.fromkeys(label(t_s) for t_s in sorted(map(seconds, settings.times))))
+    for time in times:
+        device_model(hardware.device).check_age(seconds(time))
     data = load_data(task, None if config.data_dir is None else Path(config.data_dir))
     dev = data.dev
     if settings.eval_samples is not None:

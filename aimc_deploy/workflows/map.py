@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from aimc_deploy.models.outliers import add_outlier_channels
 from aimc_deploy.models.select import choose_layers
 from aimc_deploy.models.trace import trace
 from aimc_deploy.nn.convert import analog_layers, base_sha256, map_layer, replace_layers
+from aimc_deploy.nn.shared_tiles import largest_weights, set_places
 from aimc_deploy.workflows.base import tile_map, write_base
 from aimc_deploy.workflows.env import library_versions
 
@@ -55,33 +57,33 @@ def run(config: Run, out: Path, *, dry_run: bool = False, overwrite: bool = Fals
     plan = tile_map(choices, trace(model, names), hardware)
     if dry_run:
         return MapResult(plan, provenance, None)
-    map_model(model, names, hardware)
+    map_model(model, plan, hardware)
     bundle = create_bundle(config, out, model, checkpoint.tokenizer, plan, provenance, overwrite=overwrite)
     return MapResult(plan, provenance, bundle)
 
 
-def map_model(model: nn.Module, names: list[str], hardware: Hardware) -> None:
-    """Put the named linear layers onto tiles, in place."""
-    layers = {}
-    for name in names:
-        layer = model.get_submodule(name)
+def map_model(model: nn.Module, plan: Mapping[str, Any], hardware: Hardware) -> None:
+    """Put the linear layers of a tile map onto tiles, in place."""
+    linear = {}
+    for entry in plan["analog"]:
+        layer = model.get_submodule(entry["layer"])
         assert isinstance(layer, nn.Linear)
-        layers[name] = map_layer(layer, name, hardware)
+        linear[entry["layer"]] = layer
+    largest = largest_weights(linear, plan, hardware) if hardware.mapping.scale == "tile" else {}
+    layers = {name: map_layer(layer, name, hardware, largest.get(name)) for name, layer in linear.items()}
+    set_places(layers, plan)
     replace_layers(model, layers)
 
 
 def map_again(model: nn.Module, bundle: Bundle, hardware: Hardware) -> None:
     """Put retrained weights onto tiles of their own, layer by layer as in ``bundle``, in place."""
-    layers = analog_layers(model)
-    for name, layer in layers.items():
+    for name, layer in analog_layers(model).items():
         linear = nn.Linear(layer.in_features, layer.out_features, bias=layer.bias is not None)
         linear.weight, linear.bias = layer.weight, layer.bias
         parent, _, child = name.rpartition(".")
         setattr(model.get_submodule(parent), child, linear)
     model.cpu().requires_grad_(False)
-    map_model(model, [entry["layer"] for entry in bundle.read_json("tile_map.json")["analog"]], hardware)
-    for name, layer in analog_layers(model).items():
-        layer.places = layers[name].places
+    map_model(model, bundle.read_json("tile_map.json"), hardware)
 
 
 def create_bundle(

@@ -12,6 +12,7 @@ from aimc_deploy.artifact.bundle import Bundle
 from aimc_deploy.config.run import Run
 from aimc_deploy.config.times import seconds
 from aimc_deploy.errors import ArtifactError, DataError
+from aimc_deploy.physics.device import device_model
 from aimc_deploy.tasks.data import Split
 from aimc_deploy.tasks.kinds import prepare
 from aimc_deploy.tasks.registry import Task, get_task
@@ -58,6 +59,7 @@ def run(
 
     Raises:
         ArtifactError: no bundle or no such adapter, or an adapter for another task.
+        HardwareError: nothing is known of the device at that time.
         DataError: no texts, or not as many as the task needs.
     """
     task, bundle = get_task(config.task), Bundle.open(Path(config.bundle))
@@ -66,7 +68,7 @@ def run(
     if record.task != task.name:
         raise ArtifactError(f"adapter '{name}' is for task '{record.task}': use --task {record.task}")
     columns = read_texts(file, task) if file is not None else _columns(task, texts)
-    seconds(at)  # before anything is loaded
+    device_model(config.hardware.device).check_age(seconds(at))  # before anything is loaded
     tokenizer = base.read_tokenizer(bundle)
     unknown = [("", 0)] if task.kind == "spans" else 0
     split = Split(columns, [unknown] * len(columns[0]), str(file or "the command line"), "")

@@ -47,8 +47,8 @@ def recipe_of(folder: Path, text: str) -> Path:
             "hardware:\n  adcs: {bits: 8}\n",
             2,
             "hardware.adcs: unknown key; did you mean 'adc'? allowed: adc, chip, cluster, dac, "
-            "description, device, drift_compensation, faults, mapping, name, output_noise, placement, "
-            "preset, read_noise_per, tile",
+            "description, device, drift_compensation, faults, mapping, name, output_noise, pairs, "
+            "placement, preset, read_noise_per, tile",
         ),
         (
             "hardware:\n  device:\n    kind: hermes\n    g_max: 3\n",
@@ -66,7 +66,7 @@ def recipe_of(folder: Path, text: str) -> Path:
             "hardware:\n  device:\n    kind: pmc\n",
             2,
             "hardware.device: Input tag 'pmc' found using 'kind' does not match any of the expected tags: "
-            "'ideal', 'pcm', 'hermes', 'state_independent'",
+            "'ideal', 'pcm', 'hermes', 'state_independent', 'reram'",
         ),
         (
             "hardware:\n  mapping:\n    clip: {kind: fixed}\n",

@@ -26,7 +26,7 @@ from aimc_deploy.errors import ConfigError
 
 FILES = sorted((Path(__file__).parents[2] / "configs" / "hardware").glob("*.yaml"))
 CHIPS = ["3dcim-default", "ahwa-lora-128", "ahwa-lora-256", "ahwa-lora-512", "analog-fabric"]
-CHIPS += ["hermes64-1dev", "hermes64-1p", "hermes64-4p", "ibm34"]
+CHIPS += ["hermes64-1dev", "hermes64-1p", "hermes64-4p", "ibm34", "neurram"]
 PCM = ["pcm", "pcm-static", "pcm-x12", "pcm-x2", "pcm-x3", "pcm-x4"]
 NAMES = sorted(["hermes-1dev", "hermes-2dev", "ideal", *PCM, *CHIPS])
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import pytest
 import torch
 from torch import nn
 
-from aimc_deploy.config.hardware import Hardware, PCMDevice, TileSize
+from aimc_deploy.config.hardware import Hardware, Mapping, NoClip, PCMDevice, TileSize
 from aimc_deploy.nn.analog_linear import AnalogLinear
 from aimc_deploy.nn.convert import drift, map_layer, program
+from aimc_deploy.nn.shared_tiles import largest_weights, set_places
+from aimc_deploy.tile.tile import Tile
 
 Build = Callable[..., Hardware]
 
@@ -98,3 +101,66 @@ def test_blocks_of_one_layer_share_too(hardware: Build) -> None:
     found = [segment.out_scale / scale for segment, scale in zip(layer._segments, layer.w_scale, strict=True)]
     torch.testing.assert_close(found[0], found[1])
     torch.testing.assert_close(found[0], found[0][:1].expand(4))
+
+
+def tile_plan(strategy: str, scale: str, hardware: Build) -> tuple[dict[str, AnalogLinear], list[float]]:
+    """Two layers on one tile, the second below and right of the first, with the scale of the tile."""
+    described = hardware(
+        tile=TileSize(rows=SIDE, cols=SIDE), mapping=Mapping(clip=NoClip(), scale=scale), device=PCMDevice()
+    )
+    linear = {name: nn.Linear(rows, 4) for name, rows in (("one", 8), ("two", 5))}
+    entries = [
+        {"layer": "one", "blocks": [{"tile": 3, "at": [0, 0], "rows": [0, 8], "cols": [0, 4]}]},
+        {"layer": "two", "blocks": [{"tile": 3, "at": [8, 4], "rows": [0, 5], "cols": [0, 4]}]},
+    ]
+    plan = {"strategy": strategy, "analog": entries}
+    largest = largest_weights(linear, plan, described)
+    layers = {name: map_layer(layer, name, described, largest[name]) for name, layer in linear.items()}
+    set_places(layers, plan)
+    return layers, [float(layer.weight.detach().abs().max()) for layer in linear.values()]
+
+
+def test_a_tile_has_one_scale(hardware: Build) -> None:
+    layers, tops = tile_plan("layer", "tile", hardware)
+    assert tops[0] != tops[1]
+    for layer in layers.values():
+        assert bool((layer.w_scale == max(tops)).all())
+    largest = [max(float(tile.g_plus.max()), float(tile.g_minus.max())) for tile in _tiles(layers)]
+    assert largest == pytest.approx([25.0 * top / max(tops) for top in tops])
+
+
+def test_blocks_that_work_at_the_same_time_meet_the_cells_between_them(hardware: Build) -> None:
+    layers, _ = tile_plan("diagonal", "tile", hardware)
+    assert [tile.idle_rows for tile in _tiles(layers)] == [5, 8]
+    turns, _ = tile_plan("layer", "tile", hardware)
+    assert [tile.idle_rows for tile in _tiles(turns)] == [0, 0], "rows that have no turn are not driven"
+    for name, together in layers.items():
+        for layer in (together, turns[name]):
+            layer.program(0, 0)
+            layer.drift(YEAR)
+        assert together._segments is not None
+        assert turns[name]._segments is not None
+        assert together._segments[0].read_variance is not None
+        assert turns[name]._segments[0].read_variance is None
+
+
+def test_the_cells_between_show_in_the_products(hardware: Build) -> None:
+    """As much as was added to each: the weights alone are the same."""
+    layers, _ = tile_plan("diagonal", "tile", hardware)
+    turns, _ = tile_plan("layer", "tile", hardware)
+    layer, alone = layers["one"], turns["one"]
+    x = torch.ones(20_000, 8)
+    outputs = []
+    for part in (layer, alone):
+        part.program(0, 0)
+        part.drift(0.0)
+        outputs.append(part(x).double())
+    assert float(outputs[1].std(dim=0).max()) < 1e-6, "no other noise"
+    variance = layer._segments[0].read_variance[:, 0].double() * 8  # type: ignore[index]
+    expected = variance.sqrt() * layer._segments[0].out_scale  # type: ignore[index]
+    found = outputs[0].std(dim=0)
+    assert bool(((found - expected).abs() < 4 * expected / math.sqrt(2 * 20_000)).all())
+
+
+def _tiles(layers: dict[str, AnalogLinear]) -> list[Tile]:
+    return [layer.grid.tiles[0] for layer in layers.values()]

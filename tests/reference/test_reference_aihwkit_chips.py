@@ -50,8 +50,9 @@ def mapped_again(chip: ProgrammedTile) -> tuple[ProgrammedTile, float]:
     """The programmed weights on a fresh pair, and the weight that ``g_max`` stands for now."""
     weight = chip.weight()
     largest = float(weight.abs().max())
-    g_plus, g_minus = to_conductance(weight / largest, chip.model.g_max)
-    return dataclasses.replace(chip, g_plus=g_plus, g_minus=g_minus), largest
+    g_plus, g_minus = to_conductance(weight / largest, chip.pair.model.g_max)
+    pair = dataclasses.replace(chip.pair, g_plus=g_plus, g_minus=g_minus)
+    return dataclasses.replace(chip, pair=pair), largest
 
 
 def chips(layer: AnalogLinear, table: str) -> Iterator[tuple[int, ProgrammedTile]]:
@@ -147,9 +148,11 @@ def test_there_is_no_step_of_mapping_again_in_a_chip(matrices: Matrices, layer_o
     """What drifts is what was programmed: both devices of a pair, and nothing scaled."""
     layer = layer_on(matrices[0], device=PCMDevice(read_noise_scale=0.0, drift_scale=0.0))
     _, tile = next(chips(layer, "kept"))
-    assert bool(((tile.g_plus > 0) & (tile.g_minus > 0)).any()), "a device that should be off holds noise"
+    assert bool(((tile.pair.g_plus > 0) & (tile.pair.g_minus > 0)).any()), (
+        "a device that should be off holds noise"
+    )
     again, largest = mapped_again(tile)
     assert largest > 1.02
     kept = tile.drift(3600.0, "none", stream("cpu"))
     assert torch.equal(kept.weight, tile.weight())
-    assert not torch.equal(again.g_plus, tile.g_plus)
+    assert not torch.equal(again.pair.g_plus, tile.pair.g_plus)

@@ -137,11 +137,11 @@ def test_every_tile_has_a_stream_of_its_own(hardware: Build) -> None:
     noisy = hardware(tile=TileSize(rows=10, cols=10), device=PCMDevice())
     model = device_model(noisy.device)
     programmed = Grid.map(torch.ones(20, 20), noisy).program(model, 0, "chip", 7, "layer")
-    states = [tile.g_plus for tile in programmed.tiles]
+    states = [tile.pair.g_plus for tile in programmed.tiles]
     for index, state in enumerate(states):
         assert all(not (state == other).any() for other in states[:index]), "equal blocks, other devices"
     alone = programmed.grid.tiles[2].program(model, stream("cpu", 0, "chip", 7, "layer", 2, "programming"))
-    assert torch.equal(alone.g_plus, states[2]), "a tile does not depend on those programmed before it"
+    assert torch.equal(alone.pair.g_plus, states[2]), "a tile does not depend on those programmed before it"
 
 
 def test_segments_are_the_tiles_side_by_side(weight: Tensor, hardware: Build) -> None:
@@ -195,13 +195,13 @@ def test_a_chip_with_faults_is_the_same_chip_elsewhere(weight: Tensor, hardware:
     for one, other, same in zip(good.tiles, bad.tiles, again.tiles, strict=True):
         assert one.gains is None
         assert other.gains is not None
-        assert torch.equal(other.g_plus, same.g_plus)
+        assert torch.equal(other.pair.g_plus, same.pair.g_plus)
         assert torch.equal(other.gains, same.gains)
-        stuck = other.nu_plus == 0
-        assert torch.equal(one.g_plus[~stuck], other.g_plus[~stuck])
-        assert bool((other.g_plus[stuck] == model.g_max).all())
+        stuck = other.pair.ageing_plus == 0
+        assert torch.equal(one.pair.g_plus[~stuck], other.pair.g_plus[~stuck])
+        assert bool((other.pair.g_plus[stuck] == model.g_max).all())
     other_chip = grid.program(model, 0, "chip", 2, "layer", hardware=faulty)
-    assert not torch.equal(bad.tiles[0].g_plus, other_chip.tiles[0].g_plus)
+    assert not torch.equal(bad.tiles[0].pair.g_plus, other_chip.tiles[0].pair.g_plus)
     assert not torch.equal(bad.tiles[0].gains, other_chip.tiles[0].gains)
 
 

@@ -11,14 +11,16 @@ from torch import Tensor
 
 from aimc_deploy.config.hardware import HermesDevice, IdealDevice, PCMDevice
 from aimc_deploy.physics.device import device_model
+from aimc_deploy.physics.drift import PowerLaw
 from aimc_deploy.physics.random import stream
+from aimc_deploy.tile.pair import ProgrammedPair
 from aimc_deploy.tile.tile import ProgrammedTile, Tile
 
 YEAR = 31_536_000.0
 
 
 @dataclasses.dataclass(frozen=True)
-class UniformDrift:
+class UniformDrift(PowerLaw):
     """A device without noise in which every cell drifts alike."""
 
     nu: float
@@ -82,25 +84,27 @@ def test_programming_and_drifting_change_no_earlier_state(weight: Tensor) -> Non
     tile = Tile.map(weight, "column", model.g_max)
     targets = [tensor.clone() for tensor in (tile.g_plus, tile.g_minus, tile.w_scale)]
     chip = tile.program(model, stream("cpu", 0))
-    fields = ("g_plus", "g_minus", "nu_plus", "nu_minus")
-    held = [getattr(chip, name).clone() for name in fields]
+    fields = ("g_plus", "g_minus", "ageing_plus", "ageing_minus")
+    held = [getattr(chip.pair, name).clone() for name in fields]
     for per_mvm in (False, True):
         chip.drift(YEAR, "global", stream("cpu", 1), read_per_mvm=per_mvm)
     for before, after in zip(targets, (tile.g_plus, tile.g_minus, tile.w_scale), strict=True):
         assert torch.equal(before, after)
     for before, name in zip(held, fields, strict=True):
-        assert torch.equal(before, getattr(chip, name))
+        assert torch.equal(before, getattr(chip.pair, name))
 
 
 def test_both_devices_of_the_pair_are_written(weight: Tensor) -> None:
     # Devices that are off get noise too, in both halves, and the halves are independent.
     chip = programmed(torch.zeros(200, 200), PCMDevice())
-    for half in (chip.g_plus, chip.g_minus):
+    for half in (chip.pair.g_plus, chip.pair.g_minus):
         share = float((half > 0).double().mean())
         assert abs(share - 0.5) < 4 * 0.5 / 200
-    correlation = float(torch.corrcoef(torch.stack([chip.g_plus.flatten(), chip.g_minus.flatten()]))[0, 1])
+    correlation = float(
+        torch.corrcoef(torch.stack([chip.pair.g_plus.flatten(), chip.pair.g_minus.flatten()]))[0, 1]
+    )
     assert abs(correlation) < 4 / 200
-    nu = torch.corrcoef(torch.stack([chip.nu_plus.flatten(), chip.nu_minus.flatten()]))
+    nu = torch.corrcoef(torch.stack([chip.pair.ageing_plus.flatten(), chip.pair.ageing_minus.flatten()]))
     assert abs(float(nu[0, 1])) < 4 / 200
 
 
@@ -163,9 +167,10 @@ def test_the_read_variance_is_the_variance_of_single_readings() -> None:
     model = device_model(PCMDevice())
     g_plus, g_minus = torch.tensor([[20.0, 10.0]]), torch.tensor([[5.0, 15.0]])
     nu = torch.full((1, 2), 0.05)
-    chip = ProgrammedTile(g_plus, g_minus, nu, nu, model)
+    chip = ProgrammedTile(ProgrammedPair(g_plus, g_minus, nu, nu, model))
     noise = stream("cpu", 0)
-    many = ProgrammedTile(*(value.expand(readings, 2) for value in (g_plus, g_minus, nu, nu)), model)
+    expanded = (value.expand(readings, 2) for value in (g_plus, g_minus, nu, nu))
+    many = ProgrammedTile(ProgrammedPair(*expanded, model))
     seen = many.drift(YEAR, "none", noise).weight.double()
     quiet = chip.drift(YEAR, "none", noise, read_per_mvm=True)
     assert quiet.read_variance is not None
@@ -179,9 +184,9 @@ def test_reading_per_product_draws_nothing_while_drifting(weight: Tensor) -> Non
     noise = stream("cpu", 0)
     first = chip.drift(YEAR, "global", noise, read_per_mvm=True)
     assert noise.next_key() == stream("cpu", 0).next_key()
-    model = chip.model
+    model = chip.pair.model
     left = [
         g * (nu * -math.log((YEAR + model.t_0_s) / model.t_0_s)).exp()
-        for g, nu in ((chip.g_plus, chip.nu_plus), (chip.g_minus, chip.nu_minus))
+        for g, nu in ((chip.pair.g_plus, chip.pair.ageing_plus), (chip.pair.g_minus, chip.pair.ageing_minus))
     ]
     assert torch.allclose(first.weight, (left[0] - left[1]) / model.g_max, rtol=1e-5, atol=1e-7)

@@ -50,8 +50,8 @@ def test_inspect_tells_what_is_there(measured: Path, tiny: Path, configure: Conf
     tiles = load_file(measured / "tiles.safetensors")
     analog = sum(value.numel() for name, value in tiles.items() if name.endswith(".g_plus"))
     assert found["analog"]["parameters"] == analog
-    assert found["analog"]["layers"] == found["analog"]["tiles"] == len(tiles) // 3
-    assert found["analog"]["utilisation"] == pytest.approx(analog / (512 * 512 * (len(tiles) // 3)))
+    assert found["analog"]["layers"] == len(tiles) // 3 > found["analog"]["tiles"]
+    assert found["analog"]["utilisation"] == pytest.approx(analog / (512 * 512 * found["analog"]["tiles"]))
     digital = sum(value.numel() for value in load_file(measured / "model.safetensors").values())
     assert found["digital_parameters"] == digital
     ledger, own = found["ledger"], found["adapters"][0]["parameters"]
