@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -19,6 +20,14 @@ UNKNOWN = "n/a"  # not available: nobody has published what it follows from
 
 @guarded
 def command(
+    model: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="MODEL",
+            help="Plan this model in the place of a bundle: a folder with a config.json or a hub id. No "
+            "weights are read.",
+        ),
+    ] = None,
     bundle: options.BundlePath = None,
     rank: Annotated[int, typer.Option(help="Rank of every layer's adapter.", min=1)] = 8,
     tokens: Annotated[int, typer.Option(help="Tokens handed to an adapter together.", min=1)] = 8,
@@ -40,18 +49,32 @@ def command(
         aimc-deploy cost --hardware ahwa-lora-256
         aimc-deploy cost --hardware analog-fabric --rank 16 --tokens 32 --length 320
         aimc-deploy cost --hardware ahwa-lora-128 --budget 10% --format json
+        aimc-deploy cost google/mobilebert-uncased --hardware hermes64-4p
     """
     share = parse_share(budget)
+    if model is not None and bundle is not None:
+        raise typer.BadParameter(
+            "it is for a model or for a bundle: leave one of them out", param_hint="MODEL"
+        )
     run = options.resolve(
         config,
         settings,
-        {"bundle": None if bundle is None else str(bundle), "hardware": hardware},
-        hardware_of_bundle=True,
+        {
+            "source.path": model,
+            "bundle": None if bundle is None else str(bundle),
+            "hardware": hardware,
+        },
+        hardware_of_bundle=model is None,
     )
     from aimc_deploy.workflows import cost as workflow
 
     result = workflow.run(
-        Path(run.bundle), run.hardware, rank=rank, tokens=tokens, length=length, budget=share
+        Path(run.bundle) if model is None else run.source,
+        run.hardware,
+        rank=rank,
+        tokens=tokens,
+        length=length,
+        budget=share,
     )
     payload = {
         **asdict(result.cost),
@@ -64,7 +87,10 @@ def command(
         "cluster": run.hardware.cluster.model_dump(mode="json"),
     }
     emit(output, payload, lambda: show(result))
-    next_step(output, f"aimc-deploy report{options.place(run.bundle)}")
+    if model is None:
+        next_step(output, f"aimc-deploy report{options.place(run.bundle)}")
+    else:
+        next_step(output, f"aimc-deploy map {shlex.quote(model)} --hardware {run.hardware.name}")
 
 
 def parse_share(text: str) -> float:

@@ -144,12 +144,14 @@ def hide(plan: Mapping[str, Any], hardware: Hardware, budget: float) -> tuple[in
         Rank and tokens; None where no rank fits, or the chip's time is not known.
     """
     memory = hardware.cluster.memory_kib.value * 1024
+    turns = _busiest(_placement(plan), lambda block: block.layer)
+    kinds = {(entry["rows"], entry["cols"], turns[entry["layer"]]): entry for entry in plan["analog"]}
     for rank in RANKS:
         for tokens in BATCHES:
-            cost = estimate(plan, hardware, rank=rank, tokens=tokens, length=1)
-            shares = [layer.pipelined for layer in cost.layers if layer.pipelined is not None]
-            fits = all(layer.adapter_bytes <= memory for layer in cost.layers)
-            if fits and len(shares) == len(cost.layers) and max(shares, default=0.0) <= budget:
+            layers = [_layer(entry, kind[2], hardware, rank, tokens) for kind, entry in kinds.items()]
+            shares = [layer.pipelined for layer in layers if layer.pipelined is not None]
+            fits = all(layer.adapter_bytes <= memory for layer in layers)
+            if fits and len(shares) == len(layers) and max(shares, default=0.0) <= budget:
                 return rank, tokens
     return None
 

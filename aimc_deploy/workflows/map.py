@@ -8,16 +8,18 @@ from pathlib import Path
 from typing import Any
 
 from torch import nn
+from transformers import PreTrainedModel
 
 from aimc_deploy.artifact.bundle import Bundle
 from aimc_deploy.artifact.files import write_json
 from aimc_deploy.config.hardware import Hardware
 from aimc_deploy.config.load import config_digest
-from aimc_deploy.config.run import Run
+from aimc_deploy.config.run import Run, Source
 from aimc_deploy.errors import ModelError
 from aimc_deploy.models.checkpoint import load_checkpoint
 from aimc_deploy.models.outliers import add_outlier_channels
 from aimc_deploy.models.select import choose_layers
+from aimc_deploy.models.skeleton import load_skeleton
 from aimc_deploy.models.trace import trace
 from aimc_deploy.nn.convert import analog_layers, base_sha256, map_layer, replace_layers
 from aimc_deploy.nn.shared_tiles import largest_weights, set_places
@@ -50,16 +52,30 @@ def run(config: Run, out: Path, *, dry_run: bool = False, overwrite: bool = Fals
             "channels": config.source.outlier_channels,
             "factor": config.source.outlier_factor,
         }
-    choices = choose_layers(model, hardware.mapping.digital)
-    names = [choice.name for choice in choices if choice.analog]
-    if not names:
-        raise ModelError("no layer is left for the tiles: take patterns out of mapping.digital")
-    plan = tile_map(choices, trace(model, names), hardware)
+    plan = _plan(model, hardware)
     if dry_run:
         return MapResult(plan, provenance, None)
     map_model(model, plan, hardware)
     bundle = create_bundle(config, out, model, checkpoint.tokenizer, plan, provenance, overwrite=overwrite)
     return MapResult(plan, provenance, bundle)
+
+
+def plan(source: Source, hardware: Hardware) -> dict[str, Any]:
+    """The content of ``tile_map.json`` for a model of which only the configuration is read.
+
+    Raises:
+        ModelError: there is no configuration, no model can be built from it, or nothing of it can be analog.
+        HardwareError: there are too few tiles.
+    """
+    return _plan(load_skeleton(source), hardware)
+
+
+def _plan(model: PreTrainedModel, hardware: Hardware) -> dict[str, Any]:
+    choices = choose_layers(model, hardware.mapping.digital)
+    names = [choice.name for choice in choices if choice.analog]
+    if not names:
+        raise ModelError("no layer is left for the tiles: take patterns out of mapping.digital")
+    return tile_map(choices, trace(model, names), hardware)
 
 
 def map_model(model: nn.Module, plan: Mapping[str, Any], hardware: Hardware) -> None:

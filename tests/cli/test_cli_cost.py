@@ -41,6 +41,22 @@ def test_a_chip_without_figures_is_told(bundle: Path) -> None:
     assert call("cost", "-b", bundle, "--format", "json").json()["token_ns"] is None
 
 
+def test_a_model_is_planned_from_its_configuration_alone(tmp_path: Path, checkpoint_once: Path) -> None:
+    folder = tmp_path / "shapes"
+    folder.mkdir()
+    (folder / "config.json").write_bytes((checkpoint_once / "config.json").read_bytes())
+    asked = ("--hardware", "analog-fabric", "--format", "json")
+    found = call("cost", folder, *asked).json()
+    bundle = str(tmp_path / "b")
+    assert call("map", checkpoint_once, bundle, "--hardware", "analog-fabric").code == 0
+    assert found == call("cost", "-b", bundle, *asked).json()
+    assert f"map {folder} --hardware analog-fabric" in call("cost", folder, "--hardware", "analog-fabric").err
+    assert "no config.json" in call("cost", tmp_path).message
+    (folder / "config.json").write_text('{"model_type": "no-such-family"}')
+    assert "no model can be planned from the configuration of" in call("cost", folder).message
+    assert "leave one of them out" in call("cost", folder, "-b", bundle).err
+
+
 def test_mistakes(bundle: Path, tmp_path: Path) -> None:
     assert "no bundle" in call("cost", "-b", tmp_path / "nobody").message
     assert "mapped on tiles of 512 x 512, and 'hermes64-1p' has 256 x 256" in (

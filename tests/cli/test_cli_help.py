@@ -61,7 +61,7 @@ COMMANDS: dict[str, tuple[str, set[str]]] = {
         },
     ),
     "cost": (
-        "",
+        "MODEL",
         {"--bundle", "--rank", "--tokens", "--length", "--budget", "--config", "--set", "--hardware", *SHOWN},
     ),
     "report": ("", {"--bundle", *SHOWN}),
