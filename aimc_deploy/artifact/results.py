@@ -49,6 +49,20 @@ class Baseline(_Record):
     metrics: dict[str, float]
 
 
+class LayerErrors(_Record):
+    """How exact the products of each layer are on one chip at one time.
+
+    Attributes:
+        sqnr_db: power of the exact products over that of their errors, in dB, by layer.
+    """
+
+    adapter: str
+    chip: int
+    time: str
+    t_s: float
+    sqnr_db: dict[str, float]
+
+
 class Summary(_Record):
     """One metric of one adapter at one time, over chips.
 
@@ -76,6 +90,7 @@ class Results(_Record):
         samples: on which each row was measured.
         settings: whatever else the figures depend on.
         rows: kept in the order (adapter, chip, t_s).
+        layers: of one chip at the first and the last time; none in results of earlier versions.
     """
 
     schema_version: str = SCHEMA_VERSION
@@ -87,6 +102,7 @@ class Results(_Record):
     settings: dict[str, Any]
     baselines: tuple[Baseline, ...]
     rows: tuple[Row, ...]
+    layers: tuple[LayerErrors, ...] = ()
 
     @field_validator("baselines")
     @classmethod

@@ -9,6 +9,7 @@ from typing import Any
 import jinja2
 
 from aimc_deploy.artifact.results import Results, Summary, summarise
+from aimc_deploy.report.layers import layer_picture
 from aimc_deploy.report.plot import accuracy_over_time
 from aimc_deploy.report.tiles import tile_picture
 
@@ -28,7 +29,7 @@ def render(content: Mapping[str, Any], results: Mapping[str, Results], plan: Map
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    sections = [_section(name, part) for name, part in results.items()]
+    sections = [_section(name, part, plan) for name, part in results.items()]
     # A tile map from before placements tells no groups.
     tiles = tile_picture(plan) if "initiation_interval" in plan else ""
     return environment.get_template("page.html.j2").render(
@@ -36,7 +37,7 @@ def render(content: Mapping[str, Any], results: Mapping[str, Results], plan: Map
     )
 
 
-def _section(name: str, results: Results) -> dict[str, Any]:
+def _section(name: str, results: Results, plan: Mapping[str, Any]) -> dict[str, Any]:
     summaries = [part for part in summarise(results) if part.metric == results.metric]
     times = list(dict.fromkeys(part.time for part in sorted(summaries, key=lambda part: part.t_s)))
     cells: dict[str, dict[str, Summary]] = {}
@@ -49,6 +50,7 @@ def _section(name: str, results: Results) -> dict[str, Any]:
         "times": times,
         "digital": {part.adapter: part.metrics[results.metric] for part in results.baselines},
         "cells": cells,
+        "layers": layer_picture(plan, results.layers),
         "svg": _inline(accuracy_over_time(results, summaries), name),
     }
 

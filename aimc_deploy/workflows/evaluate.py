@@ -19,11 +19,21 @@ from torch import nn
 
 from aimc_deploy.artifact.bundle import Bundle
 from aimc_deploy.artifact.manifest import is_file_name
-from aimc_deploy.artifact.results import Baseline, Results, Row, check_gate, summarise, to_csv, to_json
+from aimc_deploy.artifact.results import (
+    Baseline,
+    LayerErrors,
+    Results,
+    Row,
+    check_gate,
+    summarise,
+    to_csv,
+    to_json,
+)
 from aimc_deploy.config.hardware import Hardware, StaticRange
 from aimc_deploy.config.run import Run
 from aimc_deploy.config.times import label, seconds
 from aimc_deploy.errors import ConfigError
+from aimc_deploy.nn.layer_errors import layer_errors
 from aimc_deploy.physics.device import device_model
 from aimc_deploy.report.plot import accuracy_over_time
 from aimc_deploy.tasks.data import load_data, sample
@@ -36,10 +46,11 @@ from aimc_deploy.workflows.choose import adapters_for
 from aimc_deploy.workflows.deployed import DeployedModel
 from aimc_deploy.workflows.input_ranges import calibrate_ranges
 from aimc_deploy.workflows.inspect import read_results
-from aimc_deploy.workflows.logits import predict
+from aimc_deploy.workflows.logits import batches, predict
 from aimc_deploy.workflows.progress import Progress, Silent
 
 SECOND = "_mm"  # ends the metrics of a second dev set: MNLI's of other genres
+WATCHED = 8  # samples with which the errors of layers are measured
 DIGITAL = -1  # stands in a chip's place for the model without hardware
 
 
@@ -62,7 +73,8 @@ class EvaluateResult:
 class Job:
     """One adapter on one chip, at all times; all that a worker needs to know.
 
-    ``lora`` False measures the adapter's head on the layers as they were mapped.
+    ``lora`` False measures the adapter's head on the layers as they were mapped; ``layers`` measures how
+    exact each layer is, too.
     """
 
     bundle: Path
@@ -77,6 +89,7 @@ class Job:
     batch_size: int
     seed: int
     device: str
+    layers: bool
 
 
 def run(
@@ -138,6 +151,7 @@ def run(
             batch_size=settings.batch_size,
             seed=config.seed,
             device=config.device,
+            layers=(name, lora, chip) == (names[0], True, chips[1]),
         )
         for name in names
         for lora in ((True, False) if settings.unadapted and _has_lora(bundle, name) else (True,))
@@ -147,9 +161,13 @@ def run(
         f"evaluating {task.name}", sum(len(job.times) if job.chip != DIGITAL else 1 for job in jobs)
     )
     rows: list[Row] = []
-    for row in _rows(jobs, _workers(config, len(jobs))):
-        rows.append(row)
-        progress.advance(1, f"{row.metrics[task.metric]:.3f} at {row.time}")
+    layers: list[LayerErrors] = []
+    for found in _measured(jobs, _workers(config, len(jobs))):
+        if isinstance(found, LayerErrors):
+            layers.append(found)
+            continue
+        rows.append(found)
+        progress.advance(1, f"{found.metrics[task.metric]:.3f} at {found.time}")
     results = Results(
         task=task.name,
         metric=task.metric,
@@ -168,6 +186,7 @@ def run(
             Baseline(adapter=row.adapter, metrics=row.metrics) for row in rows if row.chip == DIGITAL
         ),
         rows=tuple(row for row in rows if row.chip != DIGITAL),
+        layers=tuple(sorted(layers, key=lambda part: part.t_s)),
     )
     plot = accuracy_over_time(results, summarise(results))
     contents = (to_json(results), to_csv(results), plot)
@@ -230,8 +249,8 @@ def _workers(config: Run, jobs: int) -> int:
     return min(processors, jobs)
 
 
-def _rows(jobs: list[Job], workers: int) -> Iterator[Row]:
-    """Rows of all jobs, in whatever order they end.
+def _measured(jobs: list[Job], workers: int) -> Iterator[Row | LayerErrors]:
+    """What all jobs measure, in whatever order they end.
 
     Every job computes on one thread: a sum over another number of threads may round differently, and a
     result must not depend on how many workers there were.
@@ -263,12 +282,12 @@ def _clean_processes() -> multiprocessing.context.BaseContext:
     return context
 
 
-def _in_worker(job: Job) -> list[Row]:
+def _in_worker(job: Job) -> list[Row | LayerErrors]:
     torch.set_num_threads(1)
     return list(_run_job(job))
 
 
-def _run_job(job: Job) -> Iterator[Row]:
+def _run_job(job: Job) -> Iterator[Row | LayerErrors]:
     """One adapter without hardware, or on one chip through all times."""
     task = get_task(job.task)
     model, features, tokenizer = _open(
@@ -297,6 +316,21 @@ def _run_job(job: Job) -> Iterator[Row]:
         for time in job.times:
             model.drift(time)
             yield measure(time)
+            if job.layers and time in (job.times[0], job.times[-1]):
+                yield _layer_errors(job, model, features[""], tokenizer, time)
+
+
+def _layer_errors(
+    job: Job, model: DeployedModel, features: Features, tokenizer: Any, time: str
+) -> LayerErrors:
+    """How exact each layer is with the first samples of the dev set."""
+    batch = next(iter(batches(features, tokenizer, WATCHED, first=WATCHED)))[1]
+    device = next(model.parameters()).device
+    with torch.inference_mode(), layer_errors(model.model) as found:
+        model(**{key: value.to(device) for key, value in batch.items()})
+    return LayerErrors(
+        adapter=job.adapter, chip=job.chip, time=time, t_s=seconds(time), sqnr_db=dict(sorted(found.items()))
+    )
 
 
 @lru_cache(maxsize=1)

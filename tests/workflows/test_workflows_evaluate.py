@@ -292,3 +292,17 @@ def test_an_interrupted_measurement_leaves_the_results_and_no_processes(
         evaluate.run(configure(adapted, evaluate={"chips": 1000, "workers": workers}), progress=Stopping())
     assert files_of(adapted) == before
     assert multiprocessing.active_children() == [], "chips that had not begun are given up"
+
+
+def test_one_chip_tells_how_exact_its_layers_are_young_and_old(adapted: Path, configure: Configure) -> None:
+    results = evaluate.run(configure(adapted, evaluate={"times": ("0s", "1h", "1y"), "chips": 2})).results
+    assert [(part.adapter, part.chip, part.time) for part in results.layers] == [
+        ("sst2", 0, "0s"),
+        ("sst2", 0, "1y"),
+    ]
+    layers = {entry["layer"] for entry in Bundle.open(adapted).read_json("tile_map.json")["analog"]}
+    for part in results.layers:
+        assert set(part.sqnr_db) == layers
+        assert all(0 < value < 60 for value in part.sqnr_db.values())
+    one = evaluate.run(configure(adapted, evaluate={"times": ("1h",), "chip": 1})).results
+    assert [(part.chip, part.time) for part in one.layers] == [(1, "1h")]

@@ -116,7 +116,7 @@ def test_every_figure_on_the_page_is_that_of_the_results(measured: Path) -> None
 
 def test_the_page_needs_nothing_else_and_is_part_of_the_bundle(measured: Path) -> None:
     page = report.run(measured).path.read_text(encoding="utf-8")
-    assert page.count("<svg") == 3
+    assert page.count("<svg") == 5, "two evaluations with their layers, and the tiles"
     assert not re.findall(r"<(?:script|link|img|iframe)\b|@import|url\((?!#)", page)
     # Links lead into the page itself; namespaces are names.
     assert not [link for link in re.findall(r'(?:href|src)="([^"]*)"', page) if not link.startswith("#")]
