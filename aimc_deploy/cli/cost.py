@@ -51,7 +51,7 @@ def command(
         aimc-deploy cost --hardware ahwa-lora-128 --budget 10% --format json
         aimc-deploy cost google/mobilebert-uncased --hardware hermes64-4p
     """
-    share = parse_share(budget)
+    share = options.share(budget, "--budget")
     if model is not None and bundle is not None:
         raise typer.BadParameter(
             "it is for a model or for a bundle: leave one of them out", param_hint="MODEL"
@@ -91,17 +91,6 @@ def command(
         next_step(output, f"aimc-deploy report{options.place(run.bundle)}")
     else:
         next_step(output, f"aimc-deploy map {shlex.quote(model)} --hardware {run.hardware.name}")
-
-
-def parse_share(text: str) -> float:
-    """``5%`` or ``0.05`` as a share."""
-    try:
-        value = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
-    except ValueError:
-        value = -1.0
-    if not 0 <= value < float("inf"):
-        raise typer.BadParameter(f"'{text}' is no share: write 5% or 0.05", param_hint="--budget")
-    return value
 
 
 def show(result: CostResult) -> None:

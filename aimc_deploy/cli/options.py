@@ -68,6 +68,17 @@ def place(bundle: Path | str) -> str:
     return "" if str(bundle) == DEFAULT_BUNDLE else f" --bundle {shlex.quote(str(bundle))}"
 
 
+def share(text: str, option: str) -> float:
+    """``5%`` or ``0.05`` as a share."""
+    try:
+        value = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < float("inf"):
+        raise typer.BadParameter(f"'{text}' is no share: write 5% or 0.05", param_hint=option)
+    return value
+
+
 def resolve(
     recipe: Path | None,
     settings: list[str] | None,

@@ -9,18 +9,25 @@ from typing import Any
 import jinja2
 
 from aimc_deploy.artifact.results import Results, Summary, summarise
+from aimc_deploy.artifact.sensitivity import Sensitivity
 from aimc_deploy.report.layers import layer_picture
 from aimc_deploy.report.plot import accuracy_over_time
 from aimc_deploy.report.tiles import tile_picture
 
 
-def render(content: Mapping[str, Any], results: Mapping[str, Results], plan: Mapping[str, Any]) -> str:
+def render(
+    content: Mapping[str, Any],
+    results: Mapping[str, Results],
+    plan: Mapping[str, Any],
+    sensitivity: tuple[Sensitivity, str] | None = None,
+) -> str:
     """The page for a bundle.
 
     Args:
         content: what ``aimc-deploy inspect`` tells of the bundle.
         plan: the content of ``tile_map.json``.
         results: evaluations by name.
+        sensitivity: what each layer costs, and the picture of it, if that was measured.
     """
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("aimc_deploy.report", "."),
@@ -33,7 +40,7 @@ def render(content: Mapping[str, Any], results: Mapping[str, Results], plan: Map
     # A tile map from before placements tells no groups.
     tiles = tile_picture(plan) if "initiation_interval" in plan else ""
     return environment.get_template("page.html.j2").render(
-        **content, sections=sections, plan=plan, tile_picture=tiles
+        **content, sections=sections, plan=plan, tile_picture=tiles, sensitivity=sensitivity
     )
 
 

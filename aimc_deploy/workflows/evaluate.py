@@ -290,7 +290,7 @@ def _in_worker(job: Job) -> list[Row | LayerErrors]:
 def _run_job(job: Job) -> Iterator[Row | LayerErrors]:
     """One adapter without hardware, or on one chip through all times."""
     task = get_task(job.task)
-    model, features, tokenizer = _open(
+    model, features, tokenizer = open_adapter(
         job.bundle, job.adapter, job.hardware, job.seed, job.device, (job.task, job.data_dir, job.samples)
     )
 
@@ -334,7 +334,7 @@ def _layer_errors(
 
 
 @lru_cache(maxsize=1)
-def _open(
+def open_adapter(
     bundle_path: Path,
     adapter: str,
     hardware: Hardware,

@@ -21,7 +21,12 @@ COMMANDS: dict[str, tuple[str, set[str]]] = {
     "": ("COMMAND ARGS", TOP),
     "map": (
         "MODEL OUT",
-        {"--revision", "--allow-pickle", "--overwrite", "--dry-run", *CONFIGURED, *SHOWN},
+        {
+            *("--revision", "--allow-pickle", "--overwrite", "--dry-run"),
+            *("--auto-digital", "--task", "--data-dir", "--max-drop", "--chips", "--samples", "--at"),
+            *CONFIGURED,
+            *SHOWN,
+        },
     ),
     "adapt": (
         "",

@@ -26,7 +26,7 @@ def test_every_layer_is_there_at_both_times() -> None:
     svg = layer_picture(PLAN, (measured("0s", 0.0, 20.0), measured("10y", 3e8, 10.0)))
     ElementTree.fromstring(svg)
     assert svg.count("<rect") == 2 * 6 + 2, "bars and legend"
-    assert "enc.2.&lt;key&gt;: 25.0 dB at 0s, 15.0 dB at 10y" in svg
+    assert "enc.2.&lt;key&gt;: 0s 25.0 dB, 10y 15.0 dB" in svg
     assert svg.count("&lt;key&gt;</text>") == 1
     heights = [float(value) for value in re.findall(r'height="([\d.]+)" fill="#0b6e99"', svg)]
     # The first strip: layers 0, 2 and 4 of the list.
