@@ -78,16 +78,25 @@ class Ran:
     memory: int
 
 
+_STARTER = """
+import os, subprocess, sys, time
+start = time.perf_counter()
+process = subprocess.Popen(sys.argv[1:], stdout=subprocess.DEVNULL)
+_, status, usage = os.wait4(process.pid, 0)
+print(time.perf_counter() - start, usage.ru_maxrss, os.waitstatus_to_exitcode(status))
+"""
+
+
 def _run(*command: str) -> Ran:
-    start = time.perf_counter()
+    """Run a command to its end, from a small process: a child's largest memory begins at its parent's."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise SystemExit(f"{' '.join(command)} ended with {process.returncode}")
+    starter = [sys.executable, "-c", _STARTER, *command]
+    told = subprocess.run(starter, env=environment, stdout=subprocess.PIPE, text=True, check=True).stdout
+    seconds, memory, code = told.split()
+    if int(code):
+        raise SystemExit(f"{' '.join(command)} ended with {code}")
     unit = 1 if sys.platform == "darwin" else 1024
-    return Ran(time.perf_counter() - start, usage.ru_maxrss * unit)
+    return Ran(float(seconds), int(memory) * unit)
 
 
 def _features(folder: Path) -> tuple[Features, Any]:
