@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -35,6 +35,12 @@ def command(
         typer.Option("--allow-pickle", help="Read a pytorch_model.bin: tensors only, in a separate process."),
     ] = None,
     hardware: options.Hardware = None,
+    fault_map: Annotated[
+        Path | None,
+        typer.Option(
+            help="YAML or JSON file with the faulty rows, columns and tiles of your chip, not used."
+        ),
+    ] = None,
     auto_digital: Annotated[
         bool,
         typer.Option(
@@ -96,6 +102,7 @@ def command(
             "source.allow_pickle": allow_pickle,
             "bundle": None if bundle is None else str(bundle),
             "hardware": hardware,
+            "hardware.placement.faults": None if fault_map is None else read_faults(fault_map),
             "task": task,
             "data_dir": None if data_dir is None else str(data_dir),
             "seed": seed,
@@ -135,6 +142,13 @@ def command(
         note(output, "dry run: nothing was written")
     else:
         next_step(output, f"aimc-deploy adapt --task {shlex.quote(run.task)}{options.place(run.bundle)}")
+
+
+def read_faults(path: Path) -> list[dict[str, Any]]:
+    """The content of a fault map as a value of ``hardware.placement.faults``."""
+    from aimc_deploy.config.load import load_faults
+
+    return load_faults(path).model_dump(mode="json")["faults"]
 
 
 def show(result: MapResult, measured: Sensitivity | None = None) -> None:
@@ -211,9 +225,12 @@ def summary(result: MapResult) -> None:
         f"{size['rows']} x {size['cols']}, {plan['utilisation']:.1%} used"
     )
     if plan["strategy"] != "naive":
+        gap = plan["tiles"] / plan["tiles_bound"] - 1
         out.print(
-            f"placed {plan['strategy']}: the area alone would need {plan['tiles_bound']} tiles; at most "
-            f"{plan['initiation_interval']} products of one tile for a token"
+            f"placed {plan['strategy']}: {gap:.0%} more tiles than the {plan['tiles_bound']} that the area "
+            f"alone would need; at most {plan['initiation_interval']} products of one tile for a token"
         )
+    if result.hardware.placement.tiles is not None:
+        out.print(f"{result.hardware.placement.tiles - plan['tiles']} of the chip's tiles hold nothing")
     if result.bundle is not None:
         out.print(f"bundle: {result.bundle.path}")

@@ -72,6 +72,12 @@ class TileFault(Model):
     cols: Annotated[Lines, Field(description="faulty columns")] = ()
 
 
+class FaultMap(Model):
+    """A file with what is faulty on one chip, as its test has found it."""
+
+    faults: tuple[TileFault, ...]
+
+
 class Placement(Model):
     """Which block goes where; blocks that share a tile share its compensation, and the scale of a tile."""
 

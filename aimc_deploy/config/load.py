@@ -17,6 +17,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from aimc_deploy.config.chip import FaultMap
 from aimc_deploy.config.hardware import Hardware
 from aimc_deploy.config.run import Run
 from aimc_deploy.config.task import TaskFile
@@ -64,6 +65,18 @@ def load_hardware_json(path: Path) -> Hardware:
     except (OSError, ValueError, RecursionError) as error:
         raise ConfigError(f"{path}: cannot be read ({error}); map the model again") from None
     return _checked(Hardware, content, {(): str(path)})
+
+
+def load_faults(path: Path) -> FaultMap:
+    """What is faulty on a chip: YAML or JSON, ``faults:`` a list of ``tile`` with its ``rows`` and ``cols``.
+
+    Raises:
+        ConfigError: the file cannot be read, or every mistake in it at once, with its line.
+    """
+    document = read_yaml(path)
+    if not isinstance(document.data, dict):
+        raise ConfigError(f"{path}: a fault map is a mapping with the key 'faults', a list of tiles")
+    return _checked(FaultMap, document.data, document.places)
 
 
 def load_task(path: Path) -> TaskFile:
@@ -251,10 +264,13 @@ def _allowed(model: type[BaseModel], loc: Sequence[str | int]) -> set[str]:
     for part in loc:
         if "discriminator" in here:
             here = {"$ref": here["discriminator"]["mapping"].get(part, "")}
+        elif isinstance(part, int):
+            here = here.get("items", {})
         else:
             here = here.get("properties", {}).get(part, {})
-        while "$ref" in here:
-            here = definitions.get(here["$ref"].rpartition("/")[2], {})
+        while "$ref" in here or "anyOf" in here:  # any of: a model, or null
+            reference = next((kind["$ref"] for kind in here.get("anyOf", [here]) if "$ref" in kind), "")
+            here = definitions.get(reference.rpartition("/")[2], {})
     return set(here.get("properties", {}))
 
 

@@ -31,6 +31,7 @@ from aimc_deploy.workflows.env import library_versions
 class MapResult:
     """What was mapped: ``plan`` is the content of ``tile_map.json``; ``bundle`` is None in a dry run."""
 
+    hardware: Hardware
     plan: dict[str, Any]
     provenance: dict[str, Any]
     bundle: Bundle | None
@@ -54,10 +55,10 @@ def run(config: Run, out: Path, *, dry_run: bool = False, overwrite: bool = Fals
         }
     plan = _plan(model, hardware)
     if dry_run:
-        return MapResult(plan, provenance, None)
+        return MapResult(hardware, plan, provenance, None)
     map_model(model, plan, hardware)
     bundle = create_bundle(config, out, model, checkpoint.tokenizer, plan, provenance, overwrite=overwrite)
-    return MapResult(plan, provenance, bundle)
+    return MapResult(hardware, plan, provenance, bundle)
 
 
 def plan(source: Source, hardware: Hardware) -> dict[str, Any]:

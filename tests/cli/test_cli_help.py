@@ -23,7 +23,16 @@ COMMANDS: dict[str, tuple[str, set[str]]] = {
         "MODEL OUT",
         {
             *("--revision", "--allow-pickle", "--overwrite", "--dry-run"),
-            *("--auto-digital", "--task", "--data-dir", "--max-drop", "--chips", "--samples", "--at"),
+            *(
+                "--fault-map",
+                "--auto-digital",
+                "--task",
+                "--data-dir",
+                "--max-drop",
+                "--chips",
+                "--samples",
+                "--at",
+            ),
             *CONFIGURED,
             *SHOWN,
         },
