@@ -48,13 +48,30 @@ def write_page(results: Path, page: Path, rungs: Mapping[str, str]) -> None:
             "ladder": _ladder(folder, rungs),
             "tasks": _tasks(folder),
             "on_chip": _on_chip(folder),
+            "widths": _widths(folder),
             "variants": _variants(folder),
         }
         for folder, title in folders.items()
     ]
     template = (Path(__file__).parent / "results.md.j2").read_text(encoding="utf-8")
     jinja = Environment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    page.write_text(jinja.from_string(template).render(models=models).rstrip() + "\n", encoding="utf-8")
+    page.write_text(
+        jinja.from_string(template)
+        .render(models=models, full_size=_full_size(results.parent / "performance" / "bench.json"))
+        .rstrip()
+        + "\n",
+        encoding="utf-8",
+    )
+
+
+def _full_size(path: Path) -> str:
+    """What whole commands take on a model of MobileBERT's full size, from the benchmark that runs them."""
+    figures = {figure["what"]: figure for figure in json.loads(path.read_text())["figures"]}
+    table = [["command", "against plain PEFT and torch", "measured"]]
+    for what in ("peak memory of adapt", "evaluate, the whole command"):
+        if what in figures:
+            table.append([what, f"{figures[what]['value']:.2f} x", figures[what]["detail"]])
+    return _table(table)
 
 
 def _read(path: Path) -> Results:
@@ -182,6 +199,39 @@ def _on_chip(folder: Path) -> str:
         f"digital LoRA has {100 * digital:.1f}."
     )
     return f"{told}\n\n" + _table(table)
+
+
+def _widths(folder: Path) -> str:
+    """SQuAD with fewer bits: before and after loading the adapter that was trained for them."""
+    files = {bits: folder / f"squad-bits-{bits}.json" for bits in range(7, 1, -1)}
+    found = {bits: _read(path) for bits, path in files.items() if path.exists()}
+    if not found:
+        return ""
+    usual = folder / "squad.json"
+    if usual.exists():
+        found = {8: _read(usual), **found}
+    times = sorted(
+        {(row.t_s, row.time) for bits, results in found.items() if bits < 8 for row in results.rows}
+    )
+    table = [["bits", "adapter", "chips", "no hardware", *[time for _, time in times]]]
+    for bits, results in found.items():
+        summaries = {
+            (part.adapter, part.time): part for part in summarise(results) if part.metric == results.metric
+        }
+        for adapter, label in {
+            "squad-digital": "digital LoRA",
+            "squad": "AHWA-LoRA for 8 bit",
+            f"squad-{bits}": f"the same, adapted to {bits} bit",
+        }.items():
+            digital = [part for part in results.baselines if part.adapter == adapter]
+            if not digital:
+                continue
+            means = [summaries[adapter, time] for _, time in times]
+            cells = [str(bits), label, str(means[0].chips), f"{100 * digital[0].metrics['f1']:.1f}"]
+            table.append(
+                [*cells, *[f"{100 * part.mean:.1f} +- {100 * (part.std or 0):.1f}" for part in means]]
+            )
+    return _table(table)
 
 
 def _variants(folder: Path) -> str:

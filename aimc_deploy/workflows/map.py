@@ -53,7 +53,7 @@ def run(config: Run, out: Path, *, dry_run: bool = False, overwrite: bool = Fals
             "channels": config.source.outlier_channels,
             "factor": config.source.outlier_factor,
         }
-    plan = _plan(model, hardware)
+    plan = plan_model(model, hardware)
     if dry_run:
         return MapResult(hardware, plan, provenance, None)
     map_model(model, plan, hardware)
@@ -68,10 +68,11 @@ def plan(source: Source, hardware: Hardware) -> dict[str, Any]:
         ModelError: there is no configuration, no model can be built from it, or nothing of it can be analog.
         HardwareError: there are too few tiles.
     """
-    return _plan(load_skeleton(source), hardware)
+    return plan_model(load_skeleton(source), hardware)
 
 
-def _plan(model: PreTrainedModel, hardware: Hardware) -> dict[str, Any]:
+def plan_model(model: PreTrainedModel, hardware: Hardware) -> dict[str, Any]:
+    """The content of ``tile_map.json`` for a model; see :func:`plan` for errors."""
     choices = choose_layers(model, hardware.mapping.digital)
     names = [choice.name for choice in choices if choice.analog]
     if not names:

@@ -12,7 +12,7 @@ from transformers import MobileBertConfig, MobileBertForSequenceClassification
 
 from aimc_deploy.config.hardware import Hardware
 from aimc_deploy.models.select import choose_layers
-from aimc_deploy.workflows.map import map_model
+from aimc_deploy.workflows.map import map_model, plan_model
 
 SEED = 0
 BATCH, LENGTH = 8, 128
@@ -23,7 +23,8 @@ def build() -> tuple[Any, nn.Module]:
     torch.manual_seed(SEED)
     plain = MobileBertForSequenceClassification(MobileBertConfig()).eval().requires_grad_(False)
     analog = copy.deepcopy(plain)
-    map_model(analog, analog_names(plain), Hardware())
+    hardware = Hardware()
+    map_model(analog, plan_model(analog, hardware), hardware)
     return plain, analog
 
 

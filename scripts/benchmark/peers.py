@@ -20,7 +20,6 @@ from torch import Tensor, nn
 
 from aimc_deploy.config.hardware import ADC, Hardware, IdealDevice, Mapping, NoClip
 from aimc_deploy.nn.convert import analog_layers, drift, program
-from aimc_deploy.workflows.map import map_model
 from benchmark.models import SEED, analog_names
 from benchmark.timing import alternate
 
@@ -113,7 +112,7 @@ def _ours(model: nn.Module, names: list[str]) -> nn.Module:
         mapping=Mapping(clip=NoClip()),
         adc=ADC(bits=BITS, output_range=OUTPUT_RANGE),
     )
-    map_model(model, names, hardware)
+    replace_layers(model, {name: map_layer(model.get_submodule(name), name, hardware) for name in names})
     program(model, SEED, 0)
     drift(model, 0.0)
     return model

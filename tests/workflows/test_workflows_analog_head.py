@@ -15,16 +15,13 @@ from transformers import AutoModelForSequenceClassification
 from aimc_deploy.artifact.bundle import Bundle
 from aimc_deploy.config.hardware import Hardware
 from aimc_deploy.config.run import Adapt, Lora, Run
-from aimc_deploy.models.select import choose_layers
-from aimc_deploy.models.trace import trace
 from aimc_deploy.nn.analog_linear import AnalogLinear
 from aimc_deploy.nn.convert import analog_layers
 from aimc_deploy.nn.head import head_layers, head_on_tiles, restore_head
 from aimc_deploy.workflows import adapt, evaluate
 from aimc_deploy.workflows.adapters import add_lora
-from aimc_deploy.workflows.base import tile_map
 from aimc_deploy.workflows.deployed import DeployedModel, load
-from aimc_deploy.workflows.map import map_model
+from aimc_deploy.workflows.map import map_model, plan_model
 
 Configure = Callable[..., Run]
 
@@ -164,9 +161,7 @@ def test_every_family_can_have_it(tmp_path: Path) -> None:
         folder = write_checkpoint(tmp_path / family, family)
         model = AutoModelForSequenceClassification.from_pretrained(folder)
         hardware = Hardware()
-        choices = choose_layers(model, ())
-        names = [choice.name for choice in choices if choice.analog]
-        map_model(model, tile_map(choices, trace(model, names), hardware), hardware)
+        map_model(model, plan_model(model, hardware), hardware)
         peft = add_lora(model, "classes", Lora())
         places = head_on_tiles(peft, hardware)
         found = head_layers(peft)
