@@ -19,7 +19,7 @@ from threadpoolctl import threadpool_limits
 from torch import Tensor, nn
 
 from aimc_deploy.config.hardware import ADC, Hardware, IdealDevice, Mapping, NoClip
-from aimc_deploy.nn.convert import analog_layers, drift, program
+from aimc_deploy.nn.convert import analog_layers, drift, map_layer, program, replace_layers
 from benchmark.models import SEED, analog_names
 from benchmark.timing import alternate
 
