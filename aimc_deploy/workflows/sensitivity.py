@@ -21,6 +21,7 @@ from aimc_deploy.artifact.contents import check_free
 from aimc_deploy.artifact.files import dump_json
 from aimc_deploy.artifact.manifest import MANIFEST
 from aimc_deploy.artifact.sensitivity import FILE, PICTURE, LayerEffect, Sensitivity
+from aimc_deploy.config.load import config_digest
 from aimc_deploy.config.run import Run
 from aimc_deploy.config.times import label, seconds
 from aimc_deploy.errors import HardwareError
@@ -71,7 +72,8 @@ def run(
     check_free(out, overwrite)
     data = load_data(get_task(config.task), None if config.data_dir is None else Path(config.data_dir))
     sample(data.dev, samples, config.seed)  # that there are so many
-    work = out.with_name(f"{out.name}.work") / "sensitivity"
+    # Named by the settings, so that a run with others does not go on with this one's head.
+    work = out.with_name(f"{out.name}.work") / f"sensitivity-{config_digest(config)[:12]}"
     trained = _head(config, work, progress)
     measured = _measure(config, work, trained, max_drop, chips, samples, label(seconds(at)), progress)
     mapping = config.hardware.mapping

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -90,6 +91,32 @@ def test_mistakes_are_told_before_anything_is_trained(
     with pytest.raises(HardwareError, match="measured at 0s, 1d and 2d only"):
         sensitivity.run(config, tmp_path / "b", max_drop=0.1, at="1y")
     assert not (tmp_path / "b.work").exists()
+
+
+def test_an_interrupted_run_goes_on_with_its_head_and_another_with_its_own(
+    tmp_path: Path, configure: Configure, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "b"
+    config = configure(out, adapt={"epochs": 0.3})
+    with monkeypatch.context() as patch:
+        patch.setattr(sensitivity, "_measure", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            sensitivity.run(config, out, max_drop=1.0, chips=1, samples=8)
+    assert not out.exists()
+    trained: list[bool] = []
+    adapt_run = sensitivity.adapt.run
+
+    def watched(*args: Any, **kwargs: Any) -> Any:
+        result = adapt_run(*args, **kwargs)
+        trained.append(not result.kept)
+        return result
+
+    monkeypatch.setattr(sensitivity.adapt, "run", watched)
+    other = configure(out, adapt={"epochs": 0.3}, seed=1)
+    sensitivity.run(other, out, max_drop=1.0, chips=1, samples=8)
+    sensitivity.run(config, out, max_drop=1.0, chips=1, samples=8, overwrite=True)
+    assert trained == [True, False]
+    assert not out.with_name("b.work").exists()
 
 
 @pytest.mark.parametrize(("enough", "expected"), [(0, 0), (1, 1), (2, 2), (3, 3), (5, 5), (11, 11), (18, 18)])
