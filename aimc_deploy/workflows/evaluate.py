@@ -2,20 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
-import multiprocessing
-import os
-from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
-from typing import Any
-
-import torch
-from torch import nn
 
 from aimc_deploy.artifact.bundle import Bundle
 from aimc_deploy.artifact.manifest import is_file_name
@@ -33,25 +23,15 @@ from aimc_deploy.config.hardware import Hardware, StaticRange
 from aimc_deploy.config.run import Run
 from aimc_deploy.config.times import label, seconds
 from aimc_deploy.errors import ConfigError
-from aimc_deploy.nn.layer_errors import layer_errors
 from aimc_deploy.physics.device import device_model
 from aimc_deploy.report.plot import accuracy_over_time
 from aimc_deploy.tasks.data import load_data, sample
-from aimc_deploy.tasks.features import Features
-from aimc_deploy.tasks.kinds import prepare, score
 from aimc_deploy.tasks.registry import get_task
-from aimc_deploy.workflows import base
-from aimc_deploy.workflows.adapters import device_of, lora_switched_off, read_record
+from aimc_deploy.workflows.adapters import read_record
 from aimc_deploy.workflows.choose import adapters_for
-from aimc_deploy.workflows.deployed import DeployedModel
-from aimc_deploy.workflows.input_ranges import calibrate_ranges
 from aimc_deploy.workflows.inspect import read_results
-from aimc_deploy.workflows.logits import batches, predict
+from aimc_deploy.workflows.jobs import DIGITAL, Job, run_jobs, workers
 from aimc_deploy.workflows.progress import Progress, Silent
-
-SECOND = "_mm"  # ends the metrics of a second dev set: MNLI's of other genres
-WATCHED = 8  # samples with which the errors of layers are measured
-DIGITAL = -1  # stands in a chip's place for the model without hardware
 
 
 @dataclass(frozen=True)
@@ -67,29 +47,6 @@ class EvaluateResult:
     failures: list[str]
     files: tuple[Path, ...]
     kept: bool = False
-
-
-@dataclass(frozen=True)
-class Job:
-    """One adapter on one chip, at all times; all that a worker needs to know.
-
-    ``lora`` False measures the adapter's head on the layers as they were mapped; ``layers`` measures how
-    exact each layer is, too.
-    """
-
-    bundle: Path
-    adapter: str
-    lora: bool
-    chip: int
-    times: tuple[str, ...]
-    hardware: Hardware
-    task: str
-    data_dir: str | None
-    samples: int | None
-    batch_size: int
-    seed: int
-    device: str
-    layers: bool
 
 
 def run(
@@ -162,7 +119,7 @@ def run(
     )
     rows: list[Row] = []
     layers: list[LayerErrors] = []
-    for found in _measured(jobs, _workers(config, len(jobs))):
+    for found in run_jobs(jobs, workers(config, len(jobs))):
         if isinstance(found, LayerErrors):
             layers.append(found)
             continue
@@ -237,132 +194,3 @@ def _has_lora(bundle: Bundle, name: str) -> bool:
 def _for_other(bundle: Bundle, name: str, hardware: Hardware) -> bool:
     record = read_record(bundle, name)
     return record.hardware_aware and record.hardware_digest != hardware.digest()
-
-
-def _workers(config: Run, jobs: int) -> int:
-    """As many processes as were asked for, else one for each processor; one where a GPU computes."""
-    if config.evaluate.workers is not None:
-        return min(config.evaluate.workers, jobs)
-    if device_of(config.device).type != "cpu":
-        return 1
-    processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(processors, jobs)
-
-
-def _measured(jobs: list[Job], workers: int) -> Iterator[Row | LayerErrors]:
-    """What all jobs measure, in whatever order they end.
-
-    Every job computes on one thread: a sum over another number of threads may round differently, and a
-    result must not depend on how many workers there were.
-    """
-    if workers == 1:
-        threads = torch.get_num_threads()
-        torch.set_num_threads(1)
-        try:
-            for job in jobs:
-                yield from _run_job(job)
-        finally:
-            torch.set_num_threads(threads)
-        return
-    pool = ProcessPoolExecutor(workers, mp_context=_clean_processes())
-    try:
-        for done in as_completed([pool.submit(_in_worker, job) for job in jobs]):
-            yield from done.result()
-    finally:
-        # Not by ``with``, which would wait for every job that has not begun.
-        pool.shutdown(cancel_futures=True)
-
-
-def _clean_processes() -> multiprocessing.context.BaseContext:
-    """Processes that inherit neither threads nor random state; where it can be, torch is imported once."""
-    if "forkserver" not in multiprocessing.get_all_start_methods():
-        return multiprocessing.get_context("spawn")
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([__name__])
-    return context
-
-
-def _in_worker(job: Job) -> list[Row | LayerErrors]:
-    torch.set_num_threads(1)
-    return list(_run_job(job))
-
-
-def _run_job(job: Job) -> Iterator[Row | LayerErrors]:
-    """One adapter without hardware, or on one chip through all times."""
-    task = get_task(job.task)
-    model, features, tokenizer = open_adapter(
-        job.bundle, job.adapter, job.hardware, job.seed, job.device, (job.task, job.data_dir, job.samples)
-    )
-
-    def measure(time: str) -> Row:
-        metrics = {}
-        for ending, own in features.items():
-            found = score(task, predict(model, own, tokenizer, job.batch_size), own)
-            metrics |= {name + ending: value for name, value in found.items()}
-        return Row(
-            adapter=job.adapter if job.lora else f"{job.adapter} (LoRA off)",
-            chip=job.chip,
-            time=time,
-            t_s=seconds(time),
-            metrics=metrics,
-        )
-
-    with contextlib.nullcontext() if job.lora else lora_switched_off(model.model):
-        if job.chip == DIGITAL:
-            model.digital()
-            yield measure("0s")
-            return
-        model.program(job.chip)
-        for time in job.times:
-            model.drift(time)
-            yield measure(time)
-            if job.layers and time in (job.times[0], job.times[-1]):
-                yield _layer_errors(job, model, features[""], tokenizer, time)
-
-
-def _layer_errors(
-    job: Job, model: DeployedModel, features: Features, tokenizer: Any, time: str
-) -> LayerErrors:
-    """How exact each layer is with the first samples of the dev set."""
-    batch = next(iter(batches(features, tokenizer, WATCHED, first=WATCHED)))[1]
-    device = next(model.parameters()).device
-    with torch.inference_mode(), layer_errors(model.model) as found:
-        model(**{key: value.to(device) for key, value in batch.items()})
-    return LayerErrors(
-        adapter=job.adapter, chip=job.chip, time=time, t_s=seconds(time), sqnr_db=dict(sorted(found.items()))
-    )
-
-
-@lru_cache(maxsize=1)
-def open_adapter(
-    bundle_path: Path,
-    adapter: str,
-    hardware: Hardware,
-    seed: int,
-    device: str,
-    data: tuple[str, str | None, int | None],
-) -> tuple[DeployedModel, dict[str, Features], Any]:
-    """The model and the dev sets of a job; a worker's next job is mostly for the same ones.
-
-    The dev sets come with the ending of their metrics.
-    """
-    bundle = Bundle.open(bundle_path)
-    tokenizer, record = base.read_tokenizer(bundle), read_record(bundle, adapter)
-    task_name, data_dir, samples = data
-
-    task = get_task(task_name)
-    loaded = load_data(task, None if data_dir is None else Path(data_dir))
-
-    def calibration(inner: nn.Module) -> None:
-        calibrate_ranges(inner, hardware, task, loaded.train, tokenizer, record.max_length, seed)
-
-    model = DeployedModel(bundle, hardware, seed=seed).to(device_of(device))
-    model.set_adapter(adapter, calibration).eval()
-    splits = {"": loaded.dev, **({} if loaded.second is None else {SECOND: loaded.second})}
-    features = {
-        ending: prepare(
-            task, dev if samples is None else sample(dev, samples, seed), tokenizer, record.max_length
-        )
-        for ending, dev in splits.items()
-    }
-    return model, features, tokenizer

@@ -33,7 +33,7 @@ from aimc_deploy.tasks.data import load_data, sample
 from aimc_deploy.tasks.kinds import score
 from aimc_deploy.tasks.registry import get_task
 from aimc_deploy.workflows import adapt, map
-from aimc_deploy.workflows.evaluate import open_adapter
+from aimc_deploy.workflows.jobs import open_adapter
 from aimc_deploy.workflows.logits import predict
 from aimc_deploy.workflows.progress import Progress, Silent
 

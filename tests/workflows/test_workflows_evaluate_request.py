@@ -43,7 +43,7 @@ def test_the_same_request_is_not_measured_again(
     def never(*args: Any) -> None:
         raise AssertionError("it measured")
 
-    monkeypatch.setattr(evaluate, "_rows", never)
+    monkeypatch.setattr(evaluate, "run_jobs", never)
     # How many processes measure, and how a time is written, changes no row.
     for same in ({}, {"workers": 2}, {"times": ("0h", "0s")}, {"adapters": ("sst2",)}):
         kept = measure(configure(measured, evaluate={**QUICK, **same}))

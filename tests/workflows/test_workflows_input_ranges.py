@@ -21,7 +21,7 @@ from aimc_deploy.nn.convert import analog_layers
 from aimc_deploy.tasks.data import load_data
 from aimc_deploy.tasks.features import encode
 from aimc_deploy.tasks.registry import get_task
-from aimc_deploy.workflows import adapt, base, evaluate, input_ranges
+from aimc_deploy.workflows import adapt, base, evaluate, input_ranges, jobs
 from aimc_deploy.workflows.deployed import DeployedModel
 from aimc_deploy.workflows.logits import predict
 
@@ -156,10 +156,10 @@ def test_evaluate_uses_the_ranges_that_training_calibrated(
     def never(*args: Any) -> None:
         raise AssertionError("there is nothing to calibrate")
 
-    monkeypatch.setattr(evaluate, "calibrate_ranges", never)
-    evaluate._open.cache_clear()
+    monkeypatch.setattr(jobs, "calibrate_ranges", never)
+    jobs.open_adapter.cache_clear()
     assert len(rows(configure, both, static(), adapters=("fixed",))) == 6
-    evaluate._open.cache_clear()
+    jobs.open_adapter.cache_clear()
     with pytest.raises(AssertionError, match="nothing to calibrate"):
         rows(configure, both, static(), adapters=("sst2",))
 
