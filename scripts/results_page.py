@@ -150,24 +150,24 @@ def _tasks(folder: Path) -> str:
     if not found:
         return ""
     times = sorted({(row.t_s, row.time) for results in found.values() for row in results.rows})
-    table = [["task", "metric", "dev", "adapter", "no hardware", *[time for _, time in times]]]
+    table = [["task", "metric", "dev", "chips", "adapter", "no hardware", *[time for _, time in times]]]
     for task, results in found.items():
         summaries = {
             (part.adapter, part.time): part for part in summarise(results) if part.metric == results.metric
         }
+        chips = str(len({row.chip for row in results.rows}))
         for ending, label in TASK_ROWS.items():
             adapter = f"{task}{ending}"
             digital = [part for part in results.baselines if part.adapter == adapter]
             if not digital:
                 continue
-            cells = [TASKS[task].title, results.metric, f"{results.samples:,}", label]
+            cells = [TASKS[task].title, results.metric, f"{results.samples:,}", chips, label]
             cells.append(f"{100 * digital[0].metrics[results.metric]:.1f}")
             for _, time in times:
                 part = summaries[adapter, time]
                 cells.append(f"{100 * part.mean:.1f} +- {100 * (part.std or 0):.1f}")
             table.append(cells)
-    chips = len({row.chip for results in found.values() for row in results.rows})
-    return f"{chips} chips.\n\n" + _table(table)
+    return _table(table)
 
 
 def _on_chip(folder: Path) -> str:
