@@ -188,13 +188,18 @@ class ProgrammedGrid:
 
 
 def _side_by_side(drifted: list[DriftedTile], mapped: tuple[Tile, ...]) -> Segment:
-    variances = [tile.read_variance for tile in drifted if tile.read_variance is not None]
+    # Some tiles of a set may have cells of others between theirs, and others none.
+    quiet = all(tile.read_variance is None for tile in drifted)
+    variances = [
+        torch.zeros_like(tile.weight) if tile.read_variance is None else tile.read_variance
+        for tile in drifted
+    ]
     return Segment(
         weight=torch.cat([tile.weight for tile in drifted]),
         out_scale=torch.cat(
             [tile.compensation * target.w_scale for tile, target in zip(drifted, mapped, strict=True)]
         ),
-        read_variance=torch.cat(variances) if variances else None,
+        read_variance=None if quiet else torch.cat(variances),
         reference=torch.cat([tile.reference for tile in drifted]),
         now=torch.cat([tile.now for tile in drifted]),
     )

@@ -162,5 +162,27 @@ def test_the_cells_between_show_in_the_products(hardware: Build) -> None:
     assert bool(((found - expected).abs() < 4 * expected / math.sqrt(2 * 20_000)).all())
 
 
+def test_of_a_layer_on_two_tiles_only_one_may_be_shared(hardware: Build) -> None:
+    described = hardware(tile=TileSize(rows=SIDE, cols=SIDE), device=PCMDevice())
+    linear = {"wide": nn.Linear(8, 20), "small": nn.Linear(5, 4)}
+    wide = [
+        {"tile": 0, "at": [0, 0], "rows": [0, 8], "cols": [0, 10]},
+        {"tile": 1, "at": [0, 0], "rows": [0, 8], "cols": [10, 20]},
+    ]
+    small = [{"tile": 1, "at": [8, 10], "rows": [0, 5], "cols": [0, 4]}]
+    entries = [{"layer": "wide", "blocks": wide}, {"layer": "small", "blocks": small}]
+    layers = {name: map_layer(layer, name, described) for name, layer in linear.items()}
+    set_places(layers, {"strategy": "diagonal", "analog": entries})
+    layer = layers["wide"]
+    layer.program(0, 0)
+    layer.drift(YEAR)
+    assert layer._segments is not None
+    variance = layer._segments[0].read_variance
+    assert variance is not None
+    assert variance.shape == (20, 8)
+    assert float(variance[:10].max()) == 0.0 < float(variance[10:].min())
+    assert layer(torch.ones(3, 8)).shape == (3, 20)
+
+
 def _tiles(layers: dict[str, AnalogLinear]) -> list[Tile]:
     return [layer.grid.tiles[0] for layer in layers.values()]
