@@ -26,13 +26,13 @@ CONFIDENCE = 0.95
 _ROUNDING = 1e-12  # what a difference of two fractions may be off
 
 
-class _Record(BaseModel):
+class Record(BaseModel):
     """Frozen, numbers finite; fields that a later minor version added are passed over."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
 
 
-class Row(_Record):
+class Row(Record):
     """One adapter on one chip at one time, ``t_s`` seconds after programming."""
 
     adapter: str
@@ -42,14 +42,14 @@ class Row(_Record):
     metrics: dict[str, float]
 
 
-class Baseline(_Record):
+class Baseline(Record):
     """One adapter on the digital model, without any hardware."""
 
     adapter: str
     metrics: dict[str, float]
 
 
-class LayerErrors(_Record):
+class LayerErrors(Record):
     """How exact the products of each layer are on one chip at one time.
 
     Attributes:
@@ -63,7 +63,7 @@ class LayerErrors(_Record):
     sqnr_db: dict[str, float]
 
 
-class Summary(_Record):
+class Summary(Record):
     """One metric of one adapter at one time, over chips.
 
     Attributes:
@@ -82,7 +82,7 @@ class Summary(_Record):
     ci_high: float | None
 
 
-class Results(_Record):
+class Results(Record):
     """An evaluation of one task.
 
     Attributes:

@@ -4,20 +4,15 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from aimc_deploy.artifact.manifest import SCHEMA_VERSION
+from aimc_deploy.artifact.results import Record
 
 FILE, PICTURE = "sensitivity.json", "report/sensitivity.svg"
 
 
-class _Record(BaseModel):
-    """Frozen, numbers finite."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
-
-
-class LayerEffect(_Record):
+class LayerEffect(Record):
     """One layer, as means over chips.
 
     Attributes:
@@ -34,7 +29,7 @@ class LayerEffect(_Record):
     without: float
 
 
-class Sensitivity(_Record):
+class Sensitivity(Record):
     """Every layer of a model on one task.
 
     Attributes:

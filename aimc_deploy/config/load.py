@@ -73,10 +73,7 @@ def load_faults(path: Path) -> FaultMap:
     Raises:
         ConfigError: the file cannot be read, or every mistake in it at once, with its line.
     """
-    document = read_yaml(path)
-    if not isinstance(document.data, dict):
-        raise ConfigError(f"{path}: a fault map is a mapping with the key 'faults', a list of tiles")
-    return _checked(FaultMap, document.data, document.places)
+    return _loaded(FaultMap, path, "a fault map is a mapping with the key 'faults', a list of tiles")
 
 
 def load_task(path: Path) -> TaskFile:
@@ -85,10 +82,15 @@ def load_task(path: Path) -> TaskFile:
     Raises:
         ConfigError: the file cannot be read, or every mistake in it at once, with its line.
     """
+    return _loaded(TaskFile, path, "a task is a mapping of keys to values: name, text, labels, train, dev")
+
+
+def _loaded(model: type[Any], path: Path, what: str) -> Any:
+    """A file of its own; ``what`` it is, for one that is something else."""
     document = read_yaml(path)
     if not isinstance(document.data, dict):
-        raise ConfigError(f"{path}: a task is a mapping of keys to values: name, text, labels, train, dev")
-    return _checked(TaskFile, document.data, document.places)
+        raise ConfigError(f"{path}: {what}")
+    return _checked(model, document.data, document.places)
 
 
 def config_digest(config: BaseModel) -> str:

@@ -157,7 +157,7 @@ def _read_tokenizer(folder: Path, config: PreTrainedConfig) -> Any:
         )
     except Exception as error:  # the tokenizers' own errors have no common type
         raise ModelError(
-            f"{folder}: the tokenizer cannot be read ({_brief(error)}); download it again"
+            f"{folder}: the tokenizer cannot be read ({brief(error)}); download it again"
         ) from None
     # Where there are no files, transformers makes a tokenizer of special tokens alone rather than complain.
     if not set(tokenizer.get_vocab()) - set(tokenizer.all_special_tokens):
@@ -192,7 +192,8 @@ def _build(folder: Path, config: PreTrainedConfig, weights: Weights) -> PreTrain
     return model.eval()
 
 
-def _brief(error: Exception) -> str:
+def brief(error: Exception) -> str:
+    """The kind of an error and the beginning of what it says, on one line."""
     return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
 
 
@@ -202,5 +203,5 @@ def _errors_of_config(path: Path) -> Iterator[None]:
         yield
     except Exception as error:  # transformers checks some values, and builds on others until torch objects
         raise ModelError(
-            f"{path}: no model can be built from it ({_brief(error)}); download it again"
+            f"{path}: no model can be built from it ({brief(error)}); download it again"
         ) from None

@@ -10,7 +10,7 @@ from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrai
 
 from aimc_deploy.config.run import Source
 from aimc_deploy.errors import ModelError
-from aimc_deploy.models.checkpoint import BUNDLED
+from aimc_deploy.models.checkpoint import BUNDLED, brief
 from aimc_deploy.models.silence import silence
 
 
@@ -30,10 +30,9 @@ def load_skeleton(source: Source) -> PreTrainedModel:
             config = AutoConfig.from_pretrained(place, revision=source.revision, trust_remote_code=False)
             model = AutoModelForSequenceClassification.from_config(config, trust_remote_code=False)
     except Exception as error:  # of the hub, of a configuration, of a family: they have no common type
-        brief = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
         raise ModelError(
-            f"no model can be planned from the configuration of '{source.path or place}' ({brief}): give a "
-            "folder with a config.json or a hub id of a model that transformers can classify with"
+            f"no model can be planned from the configuration of '{source.path or place}' ({brief(error)}): "
+            "give a folder with a config.json or a hub id of a model that transformers can classify with"
         ) from None
     assert isinstance(model, PreTrainedModel)
     return model

@@ -188,18 +188,24 @@ class ProgrammedGrid:
 
 
 def _side_by_side(drifted: list[DriftedTile], mapped: tuple[Tile, ...]) -> Segment:
-    # Some tiles of a set may have cells of others between theirs, and others none.
-    quiet = all(tile.read_variance is None for tile in drifted)
-    variances = [
-        torch.zeros_like(tile.weight) if tile.read_variance is None else tile.read_variance
-        for tile in drifted
-    ]
     return Segment(
         weight=torch.cat([tile.weight for tile in drifted]),
         out_scale=torch.cat(
             [tile.compensation * target.w_scale for tile, target in zip(drifted, mapped, strict=True)]
         ),
-        read_variance=None if quiet else torch.cat(variances),
+        read_variance=_read_variance(drifted),
         reference=torch.cat([tile.reference for tile in drifted]),
         now=torch.cat([tile.now for tile in drifted]),
+    )
+
+
+def _read_variance(drifted: list[DriftedTile]) -> Tensor | None:
+    """Of all tiles: some may have cells of others between theirs, and the rest none."""
+    if all(tile.read_variance is None for tile in drifted):
+        return None
+    return torch.cat(
+        [
+            torch.zeros_like(tile.weight) if tile.read_variance is None else tile.read_variance
+            for tile in drifted
+        ]
     )

@@ -73,12 +73,15 @@ def variants(config: Run) -> list[Run]:
 
     The digital one comes first: the adapter may go on from it.
     """
+    quiet = {"hardware_aware": False, "method": "lora", "noise_ramp": 0.0, "gap_weight": 0.0}
     # A learning rate for LoRA is far too high for all the weights.
-    changes = {"digital": {"hardware_aware": False}, "full": {"method": "full", "learning_rate": None}}
+    changes = {"digital": quiet, "full": {"method": "full", "learning_rate": None}}
+    # What only LoRA on chips has: neither of them meets any.
+    no_chips = {"chip": None, "age": "0s", "schedule": (), "youngest": "0s", "noise_level": 1.0}
     found = [config]
     for baseline in config.baselines:
         name = config.adapt.name and f"{config.adapt.name}-{baseline}"
-        update = {**changes[baseline], "name": name, "start_from": None, "chip": None, "age": "0s"}
+        update = {**changes[baseline], "name": name, "start_from": None, **no_chips}
         variant = config.model_copy(update={"adapt": config.adapt.model_copy(update=update)})
         found.insert(0 if baseline == "digital" else len(found), variant)
     return found

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container
 from pathlib import Path
 from statistics import fmean
 
@@ -36,8 +36,7 @@ from aimc_deploy.workflows import adapt, map
 from aimc_deploy.workflows.jobs import open_adapter
 from aimc_deploy.workflows.logits import predict
 from aimc_deploy.workflows.progress import Progress, Silent
-
-Metric = Callable[[], tuple[float, np.ndarray]]
+from aimc_deploy.workflows.run import variants
 
 
 def run(
@@ -99,11 +98,8 @@ def _head(config: Run, work: Path, progress: Progress) -> str:
     if not (work / MANIFEST).exists():
         work.parent.mkdir(parents=True, exist_ok=True)
         map.run(config, work, overwrite=True)
-    plain = {"hardware_aware": False, "start_from": None, "name": None, "method": "lora"}
-    training = config.model_copy(
-        update={"bundle": str(work), "adapt": config.adapt.model_copy(update=plain), "baselines": ()}
-    )
-    return adapt.run(training, resume=None, existing="keep", progress=progress).name
+    digital = variants(config.model_copy(update={"bundle": str(work), "baselines": ("digital",)}))[0]
+    return adapt.run(digital, resume=None, existing="keep", progress=progress).name
 
 
 def _measure(
@@ -127,7 +123,7 @@ def _measure(
         logits = predict(model, features, tokenizer, config.evaluate.batch_size)
         return score(task, logits, features)[task.metric], logits
 
-    def only(analog: Iterable[str]) -> None:
+    def only(analog: Container[str]) -> None:
         for name, layer in layers.items():
             layer.bypassed = name not in analog
 

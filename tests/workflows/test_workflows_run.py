@@ -13,7 +13,7 @@ from tiny_deployment import files_of, write_checkpoint, write_task
 from aimc_deploy.artifact.bundle import Bundle
 from aimc_deploy.config.hardware import Mapping
 from aimc_deploy.config.load import load_preset
-from aimc_deploy.config.run import Run, Source
+from aimc_deploy.config.run import Adapt, Run, Source
 from aimc_deploy.errors import ArtifactError
 from aimc_deploy.workflows import run
 from aimc_deploy.workflows.inspect import read_results
@@ -171,3 +171,22 @@ def test_an_interrupted_run_continues_to_the_same_files(
     for part in ("adapters", "results"):
         assert files_of(tmp_path / "bundle" / part) == files_of(finished_once / "bundle" / part)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["bundle"]
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"schedule": ("0s", "1d")},
+        {"youngest": "1d", "noise_level": 2.0},
+        {"noise_ramp": 0.3, "gap_weight": 0.1},
+        {"chip": 3, "age": "1y"},
+    ],
+)
+def test_a_baseline_is_one_whatever_the_recipe_asks_of_its_adapter(
+    tmp_path: Path, configure: Configure, settings: dict[str, Any]
+) -> None:
+    config = configure(tmp_path / "b", adapt=settings).model_copy(update={"baselines": ("digital", "full")})
+    found = run.variants(config)
+    assert [variant.adapt.method for variant in found] == ["lora", "lora", "full"]
+    for variant in found:
+        Adapt.model_validate(variant.adapt.model_dump())  # nothing that it would pass over
