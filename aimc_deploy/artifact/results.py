@@ -42,6 +42,12 @@ class Row(Record):
     metrics: dict[str, float]
 
 
+class Alone(Row):
+    """The same on hardware that has only one of its non-idealities, ``part``."""
+
+    part: str
+
+
 class Baseline(Record):
     """One adapter on the digital model, without any hardware."""
 
@@ -91,6 +97,7 @@ class Results(Record):
         settings: whatever else the figures depend on.
         rows: kept in the order (adapter, chip, t_s).
         layers: of one chip at the first and the last time; none in results of earlier versions.
+        noise_budget: each non-ideality alone at the first and the last time, if that was asked for.
     """
 
     schema_version: str = SCHEMA_VERSION
@@ -103,6 +110,7 @@ class Results(Record):
     baselines: tuple[Baseline, ...]
     rows: tuple[Row, ...]
     layers: tuple[LayerErrors, ...] = ()
+    noise_budget: tuple[Alone, ...] = ()
 
     @field_validator("baselines")
     @classmethod

@@ -15,6 +15,7 @@ from aimc_deploy.config.run import Run
 from aimc_deploy.errors import ConfigError, GateFailed
 
 if TYPE_CHECKING:
+    from aimc_deploy.artifact.results import Results
     from aimc_deploy.workflows.evaluate import EvaluateResult
     from aimc_deploy.workflows.several import Overview
 
@@ -43,6 +44,10 @@ def command(
     unadapted: Annotated[
         bool, typer.Option("--unadapted", help="Measure each adapter's head with LoRA switched off, too.")
     ] = False,
+    noise_budget: Annotated[
+        int | None,
+        typer.Option(help="Measure each non-ideality alone too, on so many chips.", min=0),
+    ] = None,
     samples: Annotated[int | None, typer.Option(help="Use only so many dev samples, drawn by seed.")] = None,
     workers: Annotated[int | None, typer.Option(help="Processes; the result does not depend on it.")] = None,
     results: Annotated[
@@ -65,6 +70,7 @@ def command(
         aimc-deploy evaluate --task sst2 --chips 10 --times 0s,1d,1y,10y --data-dir glue/SST-2
         aimc-deploy evaluate --task all --data-dir glue
         aimc-deploy evaluate --task sst2 --max-drop 0.01 --at 1y
+        aimc-deploy evaluate --task sst2 --noise-budget 3
     """
     run = options.resolve(
         config,
@@ -82,6 +88,7 @@ def command(
             "evaluate.gate.max_drop": max_drop,
             "evaluate.gate.at": at,
             "evaluate.unadapted": unadapted or None,
+            "evaluate.noise_budget": noise_budget,
             "evaluate.eval_samples": samples,
             "evaluate.workers": workers,
             "hardware": hardware,
@@ -182,7 +189,31 @@ def show(result: EvaluateResult) -> None:
             table.add_row("", part.time, f"{part.mean:.3f}", spread, interval)
         table.add_section()
     out.print(table)
+    if results.noise_budget:
+        show_noise_budget(results)
     for name in results.settings["trained_for_other_hardware"]:
         err.print(f"note: adapter '{name}' was trained for other hardware than this evaluation simulates")
     for path in result.files:
         out.print(str(path))
+
+
+def show_noise_budget(results: Results) -> None:
+    """One table: what each non-ideality costs by itself, the costliest first."""
+    from rich.table import Table
+
+    from aimc_deploy.artifact.noise_budget import losses
+
+    found = losses(results)
+    table = Table(
+        title=f"what each non-ideality costs by itself: {results.metric} lost by {found[0].adapter}, "
+        f"over {found[0].chips} chips",
+        title_justify="left",
+    )
+    table.add_column("")
+    times = list(dict.fromkeys(part.time for part in found))
+    for time in times:
+        table.add_column(time, justify="right", no_wrap=True)
+    for part in dict.fromkeys(loss.part for loss in found):
+        own = {loss.time: loss for loss in found if loss.part == part}
+        table.add_row(part, *(f"{own[time].mean:+.3f}" for time in times))
+    out.print(table)

@@ -210,6 +210,14 @@ class Evaluate(Model):
     unadapted: Annotated[
         bool, Field(description="measure each adapter's head with LoRA switched off too")
     ] = False
+    noise_budget: Annotated[
+        int,
+        Field(
+            ge=0,
+            description="chips on which each non-ideality is measured alone too, for the first adapter at "
+            "the first and the last time",
+        ),
+    ] = 0
     compensation: Annotated[
         Literal["none", "global", "per_column"] | None, Field(description="null: as the hardware says")
     ] = None

@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from aimc_deploy.artifact.bundle import Bundle
 from aimc_deploy.artifact.manifest import is_file_name
 from aimc_deploy.artifact.results import (
+    Alone,
     Baseline,
     LayerErrors,
     Results,
@@ -20,7 +22,8 @@ from aimc_deploy.artifact.results import (
     to_json,
 )
 from aimc_deploy.config.hardware import Hardware, StaticRange
-from aimc_deploy.config.run import Run
+from aimc_deploy.config.nonidealities import each_alone
+from aimc_deploy.config.run import Evaluate, Run
 from aimc_deploy.config.times import label, seconds
 from aimc_deploy.errors import ConfigError
 from aimc_deploy.physics.device import device_model
@@ -94,36 +97,46 @@ def run(
             return EvaluateResult(results, check_gate(results, settings.gate), files, kept=True)
 
     chips = range(DIGITAL, settings.chips) if settings.chip is None else (DIGITAL, settings.chip)
+    job = partial(
+        Job,
+        bundle=bundle.path,
+        task=config.task,
+        data_dir=config.data_dir,
+        samples=settings.eval_samples,
+        batch_size=settings.batch_size,
+        seed=config.seed,
+        device=config.device,
+    )
     jobs = [
-        Job(
-            bundle=bundle.path,
+        job(
             adapter=name,
             lora=lora,
             chip=chip,
             times=times,
             hardware=hardware,
-            task=config.task,
-            data_dir=config.data_dir,
-            samples=settings.eval_samples,
-            batch_size=settings.batch_size,
-            seed=config.seed,
-            device=config.device,
             layers=(name, lora, chip) == (names[0], True, chips[1]),
         )
         for name in names
         for lora in ((True, False) if settings.unadapted and _has_lora(bundle, name) else (True,))
         for chip in chips
     ]
+    ends = tuple(dict.fromkeys((times[0], times[-1])))
+    jobs += [
+        job(adapter=names[0], lora=True, chip=chip, times=ends, hardware=alone, part=part)
+        for part, alone in (each_alone(hardware) if settings.noise_budget else {}).items()
+        for chip in chips[1 : 1 + settings.noise_budget]
+    ]
     progress.start(
         f"evaluating {task.name}", sum(len(job.times) if job.chip != DIGITAL else 1 for job in jobs)
     )
     rows: list[Row] = []
+    alone: list[Alone] = []
     layers: list[LayerErrors] = []
     for found in run_jobs(jobs, workers(config, len(jobs))):
         if isinstance(found, LayerErrors):
             layers.append(found)
             continue
-        rows.append(found)
+        alone.append(found) if isinstance(found, Alone) else rows.append(found)
         progress.advance(1, f"{found.metrics[task.metric]:.3f} at {found.time}")
     results = Results(
         task=task.name,
@@ -144,6 +157,7 @@ def run(
         ),
         rows=tuple(row for row in rows if row.chip != DIGITAL),
         layers=tuple(sorted(layers, key=lambda part: part.t_s)),
+        noise_budget=tuple(sorted(alone, key=lambda row: (row.part, row.chip, row.t_s))),
     )
     plot = accuracy_over_time(results, summarise(results))
     contents = (to_json(results), to_csv(results), plot)
@@ -173,12 +187,13 @@ def _request(
         times,
         data_sha256,
         get_task(config.task).identity(),
-        config.model_dump(mode="json", include={"seed": True, "evaluate": _COUNTS}),
+        config.seed,
+        config.evaluate.essentials(Evaluate.model_fields.keys() - _COUNTS),
     ]
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-_COUNTS = {"chips", "chip", "batch_size", "unadapted"}
+_COUNTS = {"chips", "chip", "batch_size", "unadapted", "noise_budget"}
 
 
 def _is_of(file: str, names: tuple[str, ...]) -> bool:

@@ -17,7 +17,7 @@ import torch
 from torch import nn
 
 from aimc_deploy.artifact.bundle import Bundle
-from aimc_deploy.artifact.results import LayerErrors, Row
+from aimc_deploy.artifact.results import Alone, LayerErrors, Row
 from aimc_deploy.config.hardware import Hardware
 from aimc_deploy.config.run import Run
 from aimc_deploy.config.times import seconds
@@ -42,7 +42,7 @@ class Job:
     """One adapter on one chip, at all times; all that a worker needs to know.
 
     ``lora`` False measures the adapter's head on the layers as they were mapped; ``layers`` measures how
-    exact each layer is, too.
+    exact each layer is, too. ``part`` is the one non-ideality that ``hardware`` has; None means all.
     """
 
     bundle: Path
@@ -57,7 +57,8 @@ class Job:
     batch_size: int
     seed: int
     device: str
-    layers: bool
+    layers: bool = False
+    part: str | None = None
 
 
 def workers(config: Run, jobs: int) -> int:
@@ -120,13 +121,14 @@ def _run_job(job: Job) -> Iterator[Row | LayerErrors]:
         for ending, own in features.items():
             found = score(task, predict(model, own, tokenizer, job.batch_size), own)
             metrics |= {name + ending: value for name, value in found.items()}
-        return Row(
-            adapter=job.adapter if job.lora else f"{job.adapter} (LoRA off)",
-            chip=job.chip,
-            time=time,
-            t_s=seconds(time),
-            metrics=metrics,
-        )
+        row = {
+            "adapter": job.adapter if job.lora else f"{job.adapter} (LoRA off)",
+            "chip": job.chip,
+            "time": time,
+            "t_s": seconds(time),
+            "metrics": metrics,
+        }
+        return Row(**row) if job.part is None else Alone(**row, part=job.part)
 
     with contextlib.nullcontext() if job.lora else lora_switched_off(model.model):
         if job.chip == DIGITAL:
