@@ -1,4 +1,4 @@
-"""Results of an evaluation: raw rows, their statistics over chips, and the accuracy gate.
+"""Results of an evaluation: raw rows, and their statistics over chips.
 
 Every chip is one independent programming of the hardware, so the spread over chips is what a user of one
 chip has to expect, and the interval is that of the mean over chips.
@@ -19,11 +19,8 @@ from pydantic import BaseModel, ConfigDict, field_validator, model_validator
 from aimc_deploy.artifact.files import dump_json, parse_json
 from aimc_deploy.artifact.manifest import SCHEMA_VERSION, check_version, validated
 from aimc_deploy.config.run import Gate
-from aimc_deploy.config.times import seconds
-from aimc_deploy.errors import ConfigError
 
 CONFIDENCE = 0.95
-_ROUNDING = 1e-12  # what a difference of two fractions may be off
 
 
 class Record(BaseModel):
@@ -98,6 +95,7 @@ class Results(Record):
         rows: kept in the order (adapter, chip, t_s).
         layers: of one chip at the first and the last time; none in results of earlier versions.
         noise_budget: each non-ideality alone at the first and the last time, if that was asked for.
+        gate: what was asked of them; None if nothing was. It changes no figure.
     """
 
     schema_version: str = SCHEMA_VERSION
@@ -111,6 +109,7 @@ class Results(Record):
     rows: tuple[Row, ...]
     layers: tuple[LayerErrors, ...] = ()
     noise_budget: tuple[Alone, ...] = ()
+    gate: Gate | None = None
 
     @field_validator("baselines")
     @classmethod
@@ -212,57 +211,3 @@ def from_json(text: str, where: str = "the results") -> Results:
     content = parse_json(text.encode(errors="surrogatepass"), where)
     check_version(content, where)
     return validated(Results, content, where)
-
-
-def check_gate(results: Results, gate: Gate) -> list[str]:
-    """The conditions of the gate that do not hold, one sentence each; empty if all do or none is set.
-
-    What must satisfy them is the lower end of the interval, of the task's primary metric, for every adapter.
-
-    Raises:
-        ConfigError: fewer than two chips give no interval; the time of the gate was not evaluated; there
-            is nothing to compare with.
-    """
-    if not gate.is_set():
-        return []
-    digital = {baseline.adapter: baseline.metrics[results.metric] for baseline in results.baselines}
-    failures = []
-    for part in _gated(results, gate):
-        if part.ci_low is None:
-            raise ConfigError(
-                f"a gate needs at least 2 chips, and adapter '{part.adapter}' was evaluated on {part.chips} "
-                f"at {part.time}: raise evaluate.chips (--chips 10)"
-            )
-        where = f"{part.adapter} at {part.time}"
-        bound = f"{where}: the lower 95 % bound of {results.metric} is {part.ci_low:.6g}"
-        if gate.min_accuracy is not None and part.ci_low < gate.min_accuracy - _ROUNDING:
-            failures.append(f"{bound}, below the {gate.min_accuracy:.6g} asked for")
-        if gate.max_drop is not None:
-            if part.adapter not in digital:
-                raise ConfigError(
-                    f"max_drop compares with the digital model, which adapter '{part.adapter}' was not "
-                    "evaluated on: evaluate it again"
-                )
-            drop = digital[part.adapter] - part.ci_low
-            if drop > gate.max_drop + _ROUNDING:
-                failures.append(
-                    f"{bound}, {drop:.6g} below the digital model's {digital[part.adapter]:.6g}; "
-                    f"at most {gate.max_drop:.6g} is allowed"
-                )
-    return failures
-
-
-def _gated(results: Results, gate: Gate) -> list[Summary]:
-    """The summaries a gate looks at: for each adapter, all times or the one it names."""
-    parts = [part for part in summarise(results) if part.metric == results.metric]
-    chosen = [part for part in parts if gate.at is None or part.t_s == seconds(gate.at)]
-    adapters = {part.adapter for part in (*results.baselines, *results.rows)}
-    if not adapters:
-        raise ConfigError("a gate was asked for and no adapter was evaluated: see evaluate.adapters")
-    for adapter in sorted(adapters - {part.adapter for part in chosen}):
-        times = ", ".join(part.time for part in parts if part.adapter == adapter) or "no time"
-        raise ConfigError(
-            f"the gate looks at {gate.at or 'every time'}, and adapter '{adapter}' was evaluated at {times}: "
-            "choose one of these with --at, or evaluate at that time too with --times"
-        )
-    return chosen

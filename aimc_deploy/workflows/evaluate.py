@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from aimc_deploy.artifact.bundle import Bundle
+from aimc_deploy.artifact.gate import Verdict, failures, judge
 from aimc_deploy.artifact.manifest import is_file_name
 from aimc_deploy.artifact.results import (
     Alone,
@@ -16,7 +17,6 @@ from aimc_deploy.artifact.results import (
     LayerErrors,
     Results,
     Row,
-    check_gate,
     summarise,
     to_csv,
     to_json,
@@ -42,14 +42,19 @@ class EvaluateResult:
     """What was measured, or had been measured before.
 
     Attributes:
-        failures: the conditions of the gate that do not hold; empty if it passed or was not asked for.
+        verdicts: on each condition of the gate; none if it was not asked for.
         kept: the results were there already and nothing was measured.
     """
 
     results: Results
-    failures: list[str]
+    verdicts: list[Verdict]
     files: tuple[Path, ...]
     kept: bool = False
+
+    @property
+    def failures(self) -> list[str]:
+        """The conditions of the gate that do not hold, one sentence each."""
+        return failures(self.verdicts)
 
 
 def run(
@@ -91,10 +96,14 @@ def run(
         data_sha256 += data.train.sha256  # which ranges may be calibrated on
     request = _request(config, bundle, names, hardware, times, data_sha256)
     files = tuple(bundle.path / f"{stem}.{ending}" for ending in ("json", "csv", "svg"))
+    gate = settings.gate if settings.gate.is_set() else None
     if keep and f"{stem}.json" in bundle.manifest.files:
         results = read_results(bundle)[out or task.name]
         if results.settings.get("request_sha256") == request:
-            return EvaluateResult(results, check_gate(results, settings.gate), files, kept=True)
+            if results.gate != gate:
+                results = results.model_copy(update={"gate": gate})
+                bundle.put_files({f"{stem}.json": to_json(results).encode()})
+            return EvaluateResult(results, judge(results, settings.gate), files, kept=True)
 
     chips = range(DIGITAL, settings.chips) if settings.chip is None else (DIGITAL, settings.chip)
     job = partial(
@@ -158,13 +167,14 @@ def run(
         rows=tuple(row for row in rows if row.chip != DIGITAL),
         layers=tuple(sorted(layers, key=lambda part: part.t_s)),
         noise_budget=tuple(sorted(alone, key=lambda row: (row.part, row.chip, row.t_s))),
+        gate=gate,
     )
     plot = accuracy_over_time(results, summarise(results))
     contents = (to_json(results), to_csv(results), plot)
     bundle.put_files(
         {f"{stem}{file.suffix}": content.encode() for file, content in zip(files, contents, strict=True)}
     )
-    return EvaluateResult(results, check_gate(results, settings.gate), files)
+    return EvaluateResult(results, judge(results, settings.gate), files)
 
 
 def _request(

@@ -12,7 +12,7 @@ from tiny_deployment import files_of, write_task
 from aimc_deploy.artifact.bundle import Bundle
 from aimc_deploy.artifact.results import summarise
 from aimc_deploy.config.load import load_preset
-from aimc_deploy.config.run import Run
+from aimc_deploy.config.run import Gate, Run
 from aimc_deploy.errors import ConfigError
 from aimc_deploy.workflows import adapt, evaluate
 from aimc_deploy.workflows.evaluate import EvaluateResult
@@ -144,3 +144,24 @@ def test_the_gate_looks_at_the_lower_bound_of_the_mean(adapted: Path, configure:
     (message,) = failures(max_drop=drop - 1e-6, at="1y")
     assert message.startswith("sst2 at 1y: the lower 95 % bound of accuracy is ")
     assert len(failures(min_accuracy=1.0)) == 2, "without a time it looks at every one"
+
+
+def test_kept_results_tell_the_gate_that_was_asked_for_last(measured: Path, configure: Configure) -> None:
+    def stored() -> Gate | None:
+        return evaluate.read_results(Bundle.open(measured))["sst2"].gate
+
+    rows = evaluate.read_results(Bundle.open(measured))["sst2"].rows
+    before = files_of(measured / "results")
+    assert stored() is None
+    for gate in (Gate(max_drop=0.5, at="0s"), Gate(min_accuracy=0.0)):
+        kept = measure(configure(measured, evaluate={**QUICK, "gate": gate.model_dump()}))
+        assert (kept.kept, kept.results.gate, kept.results.rows) == (True, gate, rows)
+        assert [verdict.condition for verdict in kept.verdicts] == [
+            "max_drop" if gate.max_drop else "min_accuracy"
+        ]
+        assert stored() == gate
+        assert Bundle.open(measured).verify() == []
+    assert measure(configure(measured, evaluate=QUICK)).verdicts == []
+    assert files_of(measured / "results") == before
+    anew = evaluate.run(configure(measured, evaluate={**QUICK, "gate": {"max_drop": 0.5}}))
+    assert stored() == anew.results.gate == Gate(max_drop=0.5)
