@@ -91,7 +91,7 @@ def _baselines(folder: Path) -> str:
             "baselines": [baseline for part in parts for baseline in part.baselines],
         }
     )
-    (folder / "sst2.svg").write_text(accuracy_over_time(merged, summarise(merged)), encoding="utf-8")
+    (folder / "sst2.svg").write_bytes(accuracy_over_time(merged, summarise(merged)))
     summaries = {(part.adapter, part.time): part for part in summarise(merged) if part.metric == "accuracy"}
     times = sorted({(row.t_s, row.time) for row in merged.rows})
     table = [["adapter", "no hardware", *[time for _, time in times]]]

@@ -11,11 +11,10 @@ import typer
 
 from aimc_deploy.cli import options
 from aimc_deploy.cli.output import emit, guarded, next_step, out
+from aimc_deploy.report.quantities import UNCOUNTED, percent_told, sizes, sources, time_told, totals
 
 if TYPE_CHECKING:
     from aimc_deploy.workflows.cost import CostResult
-
-UNKNOWN = "n/a"  # not available: nobody has published what it follows from
 
 
 @guarded
@@ -102,18 +101,8 @@ def show(result: CostResult) -> None:
     table.add_column("")
     for name in ("tiles alone", f"with adapters of rank {cost.rank}"):
         table.add_column(name, justify="right")
-    for what, alone, both in (
-        ("a token, alone", _time(cost.token_ns), _time(cost.token_with_adapters_ns)),
-        (
-            f"{cost.length} tokens in a pipeline",
-            _time(cost.sequence_ns),
-            _time(cost.sequence_with_adapters_ns),
-        ),
-        ("tokens a second", _count(cost.tokens_per_s), _count(cost.tokens_per_s_with_adapters)),
-        ("energy of a token", _energy(cost.tile_nj), _energy(_sum(cost.tile_nj, cost.adapter_nj))),
-        ("of that the adapters", "", _energy(cost.adapter_nj)),
-    ):
-        table.add_row(what, alone, both)
+    for row in totals(cost):
+        table.add_row(*row)
     out.print(table)
     table = Table(title="layers by inputs x outputs: time of a token, and what the adapter adds to it")
     for name in ("size", "layers", "tiles", "adapter", "memory", "pipelined", "serial"):
@@ -126,22 +115,15 @@ def show(result: CostResult) -> None:
         table.add_row(
             f"{rows} x {cols}",
             str(len(layers)),
-            _time(layer.tile_ns),
-            _time(layer.adapter_ns),
+            time_told(layer.tile_ns),
+            time_told(layer.adapter_ns),
             f"{layer.adapter_bytes / 1024:.1f} KiB",
-            _percent(layer.pipelined),
-            _percent(layer.serial),
+            percent_told(layer.pipelined),
+            percent_told(layer.serial),
         )
     out.print(table)
-    chips = UNKNOWN if cost.chips is None else str(cost.chips)
-    area = UNKNOWN if cost.area_mm2 is None else f"{cost.area_mm2:.1f} mm2"
-    out.print(
-        f"{cost.tiles} tiles; chips: {chips}; area: {area}; {cost.products} products of a tile for a token"
-    )
-    for name, quantity in result.hardware.chip:
-        told = "not available"
-        if quantity is not None:
-            told = f"{quantity.value:g} ({quantity.kind}; {quantity.source})"
+    out.print(sizes(cost))
+    for name, told in sources(result.hardware):
         out.print(f"{name:<9} {told}")
     if result.cost.token_ns is None:
         out.print("no time is known of this chip: choose one with --hardware, or set hardware.chip.mvm_ns")
@@ -150,29 +132,4 @@ def show(result: CostResult) -> None:
     else:
         rank, tokens = result.hidden
         out.print(f"within {result.budget:.1%}: rank {rank} with {tokens} tokens together")
-    out.print("attention, normalisation and data movement are not counted")
-
-
-def _sum(one: float | None, other: float) -> float | None:
-    return None if one is None else one + other
-
-
-def _time(value_ns: float | None) -> str:
-    if value_ns is None:
-        return UNKNOWN
-    for unit, size in (("ms", 1e6), ("us", 1e3)):
-        if value_ns >= size:
-            return f"{value_ns / size:.2f} {unit}"
-    return f"{value_ns:.0f} ns"
-
-
-def _energy(value_nj: float | None) -> str:
-    return UNKNOWN if value_nj is None else f"{value_nj / 1e3:.2f} uJ"
-
-
-def _count(value: float | None) -> str:
-    return UNKNOWN if value is None else f"{value:,.0f}"
-
-
-def _percent(value: float | None) -> str:
-    return UNKNOWN if value is None else f"{value:+.0%}"
+    out.print(UNCOUNTED)

@@ -1,18 +1,22 @@
-"""Accuracy over time as an SVG that is the same, byte for byte, for the same results."""
+"""Accuracy over time as a picture that is the same, byte for byte, for the same results."""
 
 from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from typing import Literal
 
 from aimc_deploy.artifact.results import Results, Summary
 from aimc_deploy.config.times import label
 
 ZERO_PLACE_S = 1.0  # where 0 s stands on a logarithmic axis, labelled as what it is
+_METADATA = {"svg": {"Date": None, "Creator": "aimc-deploy"}, "png": {"Software": "aimc-deploy"}}
 COLOURS = ("#0b6e99", "#d9730d", "#4d8b31", "#9b51a5", "#b3261e", "#5f6368")
 
 
-def accuracy_over_time(results: Results, summaries: Sequence[Summary]) -> str:
+def accuracy_over_time(
+    results: Results, summaries: Sequence[Summary], kind: Literal["svg", "png"] = "svg"
+) -> bytes:
     """The mean of the task's metric over chips with its 95 % interval, one line an adapter.
 
     The dashed line of the same colour is the adapter's model without hardware.
@@ -55,6 +59,6 @@ def accuracy_over_time(results: Results, summaries: Sequence[Summary]) -> str:
         axes.set_title(f"{results.task}: mean and 95 % interval over chips; dashed: without hardware")
         axes.grid(alpha=0.25)
         axes.legend(frameon=False)
-        text = io.StringIO()
-        figure.savefig(text, format="svg", metadata={"Date": None, "Creator": "aimc-deploy"})
-    return text.getvalue()
+        picture = io.BytesIO()
+        figure.savefig(picture, format=kind, dpi=150, metadata=_METADATA[kind])
+    return picture.getvalue()

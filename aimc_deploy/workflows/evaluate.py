@@ -170,10 +170,8 @@ def run(
         gate=gate,
     )
     plot = accuracy_over_time(results, summarise(results))
-    contents = (to_json(results), to_csv(results), plot)
-    bundle.put_files(
-        {f"{stem}{file.suffix}": content.encode() for file, content in zip(files, contents, strict=True)}
-    )
+    contents = (to_json(results).encode(), to_csv(results).encode(), plot)
+    bundle.put_files({f"{stem}{file.suffix}": content for file, content in zip(files, contents, strict=True)})
     return EvaluateResult(results, judge(results, settings.gate), files)
 
 

@@ -45,7 +45,7 @@ def results(
 
 
 def plot(measured: Results) -> str:
-    return accuracy_over_time(measured, summarise(measured))
+    return accuracy_over_time(measured, summarise(measured)).decode()
 
 
 def texts(svg: str) -> list[str]:
