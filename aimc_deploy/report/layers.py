@@ -11,7 +11,7 @@ from aimc_deploy.artifact.results import LayerErrors
 from aimc_deploy.artifact.sensitivity import Sensitivity
 
 HEIGHT, LABEL, WIDTH = 52, 300, 936  # px of a strip, of its name, of the whole
-COLOURS = ("#0b6e99", "#d9730d")
+COLOURS = ("#1f83b4", "#d9730d")
 SHARES = (0.8, 0.4)  # of the width of a place
 
 

@@ -11,7 +11,7 @@ from aimc_deploy.config.times import label
 
 ZERO_PLACE_S = 1.0  # where 0 s stands on a logarithmic axis, labelled as what it is
 _METADATA = {"svg": {"Date": None, "Creator": "aimc-deploy"}, "png": {"Software": "aimc-deploy"}}
-COLOURS = ("#0b6e99", "#d9730d", "#4d8b31", "#9b51a5", "#b3261e", "#5f6368")
+COLOURS = ("#1f83b4", "#d9730d", "#4d8b31", "#9b51a5", "#b3261e", "#5f6368")
 
 
 def accuracy_over_time(

@@ -8,7 +8,7 @@ from typing import Any
 
 SIDE, GAP, ACROSS = 44, 8, 18  # px, px, tiles in a row
 COLOURS = (
-    *("#0b6e99", "#d9730d", "#4d8b31", "#9b51a5", "#b3261e", "#5f6368", "#2f9e9e", "#c9a227"),
+    *("#1f83b4", "#d9730d", "#4d8b31", "#9b51a5", "#b3261e", "#5f6368", "#2f9e9e", "#c9a227"),
     *("#7a5c3e", "#e07a9c", "#3949ab", "#8fae5d", "#ad6f3b", "#6a8caf", "#a23b72"),
 )
 

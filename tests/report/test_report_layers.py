@@ -28,7 +28,7 @@ def test_every_layer_is_there_at_both_times() -> None:
     assert svg.count("<rect") == 2 * 6 + 2, "bars and legend"
     assert "enc.2.&lt;key&gt;: 0s 25.0 dB, 10y 15.0 dB" in svg
     assert svg.count("&lt;key&gt;</text>") == 1
-    heights = [float(value) for value in re.findall(r'height="([\d.]+)" fill="#0b6e99"', svg)]
+    heights = [float(value) for value in re.findall(r'height="([\d.]+)" fill="#1f83b4"', svg)]
     # The first strip: layers 0, 2 and 4 of the list.
     assert [round(value / heights[0], 3) for value in heights[:3]] == [1.0, 1.1, 1.2]
 
