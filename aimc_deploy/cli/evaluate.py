@@ -83,7 +83,7 @@ def command(
             "evaluate.gate.at": at,
             "evaluate.unadapted": unadapted or None,
             "evaluate.eval_samples": samples,
-            "evaluate.workers": workers,
+            "executor.workers": workers,
             "hardware": hardware,
             "seed": seed,
             "device": device,
