@@ -7,6 +7,9 @@
     ├── ArtifactError              a bundle that is missing, damaged, locked or from another version
     ├── HardwareError              a hardware description that cannot do what is asked of it
     ├── TrainingError              training that cannot go on (non-finite loss: step, layer)
+    ├── ExecutorError              an engine for parallel work that is not installed or cannot be reached
+    ├── WorkerLost                 a worker process that died, and died again when its job was tried again
+    ├── PointsFailed               points of a sweep that failed or were lost; the others are in its table
     └── GateFailed                 exit code 3: accuracy below what was asked
 
 Each message says what was given, what is allowed and what to do next. Anything else that is raised is
@@ -44,6 +47,18 @@ class HardwareError(AimcError):
 
 class TrainingError(AimcError):
     """Training cannot go on."""
+
+
+class ExecutorError(AimcError):
+    """What is to compute in parallel is not installed, or cannot be reached."""
+
+
+class WorkerLost(AimcError):
+    """A worker process died, and died again when its job was tried again."""
+
+
+class PointsFailed(AimcError):
+    """Points of a sweep failed or were lost; the others are in its table."""
 
 
 class GateFailed(AimcError):

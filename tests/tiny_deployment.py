@@ -13,6 +13,7 @@ from tokenizers import Tokenizer, decoders, normalizers, pre_tokenizers, process
 from tokenizers.models import WordPiece
 from transformers import PreTrainedModel
 
+from aimc_deploy.config.executor import Local
 from aimc_deploy.config.load import load_preset
 from aimc_deploy.config.run import Adapt, Evaluate, Run, Source
 
@@ -106,7 +107,7 @@ def recipe(bundle: Path, checkpoint: Path, data: Path, **changes: Any) -> Run:
     """Settings small enough for a test: six steps of training, two chips, two times.
 
     Args:
-        changes: of :class:`Run`; a mapping for ``adapt`` and ``evaluate`` changes only what it names, and
+        changes: of :class:`Run`, or ``workers``; a mapping for ``adapt`` and ``evaluate`` changes only what it names, and
             ``hardware`` may be the name of a preset.
     """
     hardware = changes.pop("hardware", "pcm-x4")
@@ -117,7 +118,8 @@ def recipe(bundle: Path, checkpoint: Path, data: Path, **changes: Any) -> Run:
         "checkpoint_steps": 2,
         "lora": {"r": 2},
     }
-    evaluate = {"chips": 2, "times": ("0s", "1y"), "workers": 1}
+    evaluate = {"chips": 2, "times": ("0s", "1y")}
+    executor = Local(workers=changes.pop("workers", 1))
     return Run(
         bundle=str(bundle),
         source=Source(path=str(checkpoint)),
@@ -128,6 +130,7 @@ def recipe(bundle: Path, checkpoint: Path, data: Path, **changes: Any) -> Run:
         max_length=16,
         adapt=Adapt.model_validate({**adapt, **changes.pop("adapt", {})}),
         evaluate=Evaluate.model_validate({**evaluate, **changes.pop("evaluate", {})}),
+        executor=changes.pop("executor", executor),
         **changes,
     )
 

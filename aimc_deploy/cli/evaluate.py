@@ -90,7 +90,7 @@ def command(
             "evaluate.unadapted": unadapted or None,
             "evaluate.noise_budget": noise_budget,
             "evaluate.eval_samples": samples,
-            "evaluate.workers": workers,
+            "executor.workers": workers,
             "hardware": hardware,
             "seed": seed,
             "device": device,

@@ -47,7 +47,7 @@ def load_run(
         base = _preset_layer(named[-1], recipe)
     else:
         base = Document({"hardware": _defaults(hardware or Hardware())})
-    data, places = base.data, dict(base.places)
+    data, places = {"executor": {"kind": "local"}, **base.data}, dict(base.places)
     for layer in layers:
         data = _lay_over(data, _without_preset(layer.data))
         places |= layer.places

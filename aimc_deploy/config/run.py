@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from aimc_deploy.config.executor import Executor, Local
 from aimc_deploy.config.hardware import Hardware
 from aimc_deploy.config.model import Model
 from aimc_deploy.config.times import DEFAULT_TIMES, Time, seconds
@@ -203,9 +204,6 @@ class Evaluate(Model):
     times: Annotated[tuple[Time, ...], Field(min_length=1)] = DEFAULT_TIMES
     batch_size: Annotated[int, Field(ge=1, le=4096)] = 64
     eval_samples: Annotated[int | None, Field(ge=1)] = None
-    workers: Annotated[
-        int | None, Field(ge=1, le=256, description="processes, one thread each; null: one a processor")
-    ] = None
     adapters: Annotated[tuple[Name, ...], Field(description="none: every adapter of the task")] = ()
     unadapted: Annotated[
         bool, Field(description="measure each adapter's head with LoRA switched off too")
@@ -260,3 +258,4 @@ class Run(Model):
         Field(description="train these too, to compare with: plain digital LoRA, retraining of all weights"),
     ] = ()
     evaluate: Evaluate = Evaluate()
+    executor: Executor = Local()

@@ -33,7 +33,7 @@ from aimc_deploy.tasks.registry import get_task
 from aimc_deploy.workflows.adapters import read_record
 from aimc_deploy.workflows.choose import adapters_for
 from aimc_deploy.workflows.inspect import read_results
-from aimc_deploy.workflows.jobs import DIGITAL, Job, run_jobs, workers
+from aimc_deploy.workflows.jobs import DIGITAL, Job, run_jobs
 from aimc_deploy.workflows.progress import Progress, Silent
 
 
@@ -71,6 +71,7 @@ def run(
         DataError: the task's data is missing or malformed.
         ConfigError: the gate cannot be judged from what is measured.
         HardwareError: nothing is known of the device at one of the times.
+        WorkerLost: the process of a chip died twice.
     """
     progress = progress or Silent()
     settings, task = config.evaluate, get_task(config.task)
@@ -141,7 +142,7 @@ def run(
     rows: list[Row] = []
     alone: list[Alone] = []
     layers: list[LayerErrors] = []
-    for found in run_jobs(jobs, workers(config, len(jobs))):
+    for found in run_jobs(jobs, config.executor):
         if isinstance(found, LayerErrors):
             layers.append(found)
             continue

@@ -1,13 +1,9 @@
-"""The jobs of an evaluation: one adapter on one chip through all times, in as many processes as asked for."""
+"""The jobs of an evaluation: one adapter on one chip through all times."""
 
 from __future__ import annotations
 
 import contextlib
-import multiprocessing
-import multiprocessing.context
-import os
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -18,15 +14,16 @@ from torch import nn
 
 from aimc_deploy.artifact.bundle import Bundle
 from aimc_deploy.artifact.results import Alone, LayerErrors, Row
+from aimc_deploy.config.executor import Executor, Local
 from aimc_deploy.config.hardware import Hardware
-from aimc_deploy.config.run import Run
 from aimc_deploy.config.times import seconds
+from aimc_deploy.errors import WorkerLost
 from aimc_deploy.nn.layer_errors import layer_errors
 from aimc_deploy.tasks.data import load_data, sample
 from aimc_deploy.tasks.features import Features
 from aimc_deploy.tasks.kinds import prepare, score
 from aimc_deploy.tasks.registry import get_task
-from aimc_deploy.workflows import base
+from aimc_deploy.workflows import base, executors
 from aimc_deploy.workflows.adapters import device_of, lora_switched_off, read_record
 from aimc_deploy.workflows.deployed import DeployedModel
 from aimc_deploy.workflows.input_ranges import calibrate_ranges
@@ -61,52 +58,47 @@ class Job:
     part: str | None = None
 
 
-def workers(config: Run, jobs: int) -> int:
-    """As many processes as were asked for, else one for each processor; one where a GPU computes."""
-    if config.evaluate.workers is not None:
-        return min(config.evaluate.workers, jobs)
-    if device_of(config.device).type != "cpu":
-        return 1
-    processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(processors, jobs)
-
-
-def run_jobs(jobs: list[Job], workers: int) -> Iterator[Row | LayerErrors]:
+def run_jobs(jobs: list[Job], executor: Executor) -> Iterator[Row | LayerErrors]:
     """What all jobs measure, in whatever order they end.
 
     Every job computes on one thread: a sum over another number of threads may round differently, and a
     result must not depend on how many workers there were.
+
+    Raises:
+        WorkerLost: the process of a job died, and died again when it was tried again.
     """
-    if workers == 1:
-        threads = torch.get_num_threads()
-        torch.set_num_threads(1)
-        try:
+    if isinstance(executor, Local) and executor.workers is None and device_of(jobs[0].device).type != "cpu":
+        executor = Local(workers=1)
+    if isinstance(executor, Local) and executor.workers == 1:
+        with one_thread():
             for job in jobs:
-                yield from _run_job(job)
-        finally:
-            torch.set_num_threads(threads)
+                yield from _run_job(job)  # row by row, which is worth seeing where all is done in turn
         return
-    pool = ProcessPoolExecutor(workers, mp_context=_clean_processes())
+    for ended in executors.run(executor, _in_worker, jobs, preload=(__name__,)):
+        if isinstance(ended, executors.Lost):
+            job = jobs[ended.place]
+            what = "the model without hardware" if job.chip == DIGITAL else f"chip {job.chip}"
+            raise WorkerLost(
+                f"{what} with adapter '{job.adapter}' was lost twice: {ended.reason}; run it again with fewer "
+                "workers (--workers 1)"
+            )
+        yield from ended.value
+
+
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """Compute on one thread inside the block, as every worker does."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
     try:
-        for done in as_completed([pool.submit(_in_worker, job) for job in jobs]):
-            yield from done.result()
+        yield
     finally:
-        # Not by ``with``, which would wait for every job that has not begun.
-        pool.shutdown(cancel_futures=True)
-
-
-def _clean_processes() -> multiprocessing.context.BaseContext:
-    """Processes that inherit neither threads nor random state; where it can be, torch is imported once."""
-    if "forkserver" not in multiprocessing.get_all_start_methods():
-        return multiprocessing.get_context("spawn")
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([__name__])
-    return context
+        torch.set_num_threads(threads)
 
 
 def _in_worker(job: Job) -> list[Row | LayerErrors]:
-    torch.set_num_threads(1)
-    return list(_run_job(job))
+    with one_thread():
+        return list(_run_job(job))
 
 
 def _run_job(job: Job) -> Iterator[Row | LayerErrors]:

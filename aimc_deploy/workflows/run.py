@@ -9,7 +9,7 @@ from pathlib import Path
 from aimc_deploy.artifact.bundle import Bundle
 from aimc_deploy.artifact.manifest import MANIFEST
 from aimc_deploy.config.load import config_digest
-from aimc_deploy.config.run import Run
+from aimc_deploy.config.run import Run, Source
 from aimc_deploy.errors import ArtifactError
 from aimc_deploy.workflows import adapt, evaluate, map, report, several
 from aimc_deploy.workflows.progress import Progress, Silent
@@ -90,8 +90,9 @@ def variants(config: Run) -> list[Run]:
 def _check_same_base(config: Run, path: Path) -> None:
     """Refuse a bundle that another model, mapping or seed gave."""
     bundle = Bundle.open(path)
-    mapped = Run.model_validate(bundle.read_json("run.json"))
-    same = config_digest(mapped.source) == config_digest(config.source)
+    # Not the whole of it, of which another version may know other keys.
+    mapped = Source.model_validate(bundle.read_json("run.json").get("source", {}))
+    same = config_digest(mapped) == config_digest(config.source)
     if not same or bundle.manifest.mapping_digest != config.hardware.mapping_digest():
         raise ArtifactError(
             f"{path} was mapped from another model or for other tiles than this recipe asks for: choose "

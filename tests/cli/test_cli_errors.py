@@ -234,7 +234,7 @@ def test_a_damaged_bundle_is_not_used(bundle: Path, data: Path, name: str) -> No
     content = (bundle / name).read_bytes()
     (bundle / name).unlink()
     (bundle / name).write_bytes(content.replace(content[-9:], b"damaged!!"))
-    evaluate = ("--task", "sst2", "--data-dir", data, "--set", "evaluate.workers=1")
+    evaluate = ("--task", "sst2", "--data-dir", data, "--set", "executor.workers=1")
     assert name.rpartition("/")[2] in refused("evaluate", "--bundle", bundle, *evaluate)
     ended = call("verify", "--bundle", bundle, "--format", "json")
     assert ended.code == 2

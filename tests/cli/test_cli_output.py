@@ -51,7 +51,8 @@ task: sst2
 data_dir: {data}
 max_length: 16
 adapt: {{epochs: 1}}
-evaluate: {{chips: 2, times: [0s, 1y], workers: 1}}
+evaluate: {{chips: 2, times: [0s, 1y]}}
+executor: {{workers: 1}}
 """
 # In one process, so that torch is imported once, with nothing between us and what it prints.
 ALL = """

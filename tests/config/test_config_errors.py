@@ -9,7 +9,9 @@ import pytest
 from aimc_deploy.config.load import load_hardware_json, load_run
 from aimc_deploy.errors import ConfigError
 
-TOP = "adapt, baselines, bundle, data_dir, device, evaluate, hardware, max_length, seed, source, task"
+TOP = (
+    "adapt, baselines, bundle, data_dir, device, evaluate, executor, hardware, max_length, seed, source, task"
+)
 
 
 def complaint(recipe: Path | None, *overrides: str) -> str:

@@ -78,7 +78,7 @@ def test_one_adapter_can_be_chosen(adapted: Path, configure: Configure) -> None:
 def test_one_worker_and_two_give_the_same_results(adapted: Path, configure: Configure) -> None:
     found = {}
     for workers in (1, 2):
-        measure(configure, adapted, **SIX, workers=workers, unadapted=True)
+        measure(configure, adapted, **SIX, unadapted=True, run={"hardware": NOISY, "workers": workers})
         found[workers] = {
             ending: (adapted / "results" / f"sst2.{ending}").read_bytes() for ending in ("json", "csv", "svg")
         }
@@ -289,7 +289,7 @@ def test_an_interrupted_measurement_leaves_the_results_and_no_processes(
     measure(configure, adapted, chips=1)
     before = files_of(adapted)
     with pytest.raises(KeyboardInterrupt):
-        evaluate.run(configure(adapted, evaluate={"chips": 1000, "workers": workers}), progress=Stopping())
+        evaluate.run(configure(adapted, evaluate={"chips": 1000}, workers=workers), progress=Stopping())
     assert files_of(adapted) == before
     assert multiprocessing.active_children() == [], "chips that had not begun are given up"
 

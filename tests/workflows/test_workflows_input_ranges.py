@@ -59,9 +59,11 @@ def both(tmp_path: Path, both_once: Path) -> Path:
     return Path(shutil.copytree(both_once, tmp_path / "bundle"))
 
 
-def rows(configure: Configure, bundle: Path, hardware: Hardware, **evaluation: Any) -> tuple[Row, ...]:
+def rows(
+    configure: Configure, bundle: Path, hardware: Hardware, workers: int = 1, **evaluation: Any
+) -> tuple[Row, ...]:
     settings = {"chips": 3, "times": ("0s", "1d"), "adapters": Bundle.open(bundle).adapters(), **evaluation}
-    return evaluate.run(configure(bundle, hardware=hardware, evaluate=settings)).results.rows
+    return evaluate.run(configure(bundle, hardware=hardware, evaluate=settings, workers=workers)).results.rows
 
 
 def calibration(bundle: Path, data: Path, hardware: Hardware, seed: int = 0) -> Callable[[nn.Module], None]:

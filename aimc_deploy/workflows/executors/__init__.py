@@ -1,0 +1,126 @@
+"""Jobs that do not depend on each other, on whatever engine the configuration names.
+
+An engine only computes and says who died; trying again is done here, the same for all of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
+
+from aimc_deploy.config.executor import Executor, Ray, Slurm
+from aimc_deploy.workflows.executors.call import Outcome
+
+Job = TypeVar("Job")
+Value = TypeVar("Value")
+Handle = Any
+"""What an engine knows a submitted job by; it can be hashed."""
+
+
+@dataclass(frozen=True)
+class Done:
+    """What the job at ``place`` of the list gave."""
+
+    place: int
+    value: Any
+
+
+@dataclass(frozen=True)
+class Lost:
+    """The job at ``place`` of the list took its process with it every time it was tried."""
+
+    place: int
+    reason: str
+
+
+class Died(Exception):
+    """The process of a job ended before the job did; the message says how."""
+
+
+class Engine(Protocol):
+    """Computes jobs elsewhere.
+
+    Attributes:
+        room: so many jobs are submitted at a time.
+    """
+
+    room: int
+
+    def submit(self, jobs: Sequence[Any]) -> list[Handle]:
+        """Have these jobs computed; returns at once."""
+        ...
+
+    def wait(self, handles: Sequence[Handle]) -> list[Handle]:
+        """Those that have ended, one way or the other: at least one."""
+        ...
+
+    def outcome(self, handle: Handle) -> Outcome:
+        """What a job that has ended gave.
+
+        Raises:
+            Died: its process did not survive it.
+        """
+        ...
+
+
+def run(
+    executor: Executor,
+    function: Callable[[Job], Value],
+    jobs: Sequence[Job],
+    *,
+    retries: int = 1,
+    preload: tuple[str, ...] = (),
+) -> Iterator[Done | Lost]:
+    """What ``function`` gives for each job, in whatever order they end.
+
+    Args:
+        function: of a module, so that other processes find it; it must give the same wherever it runs.
+        retries: how often a job is tried again whose process died.
+        preload: modules that local processes import once for all.
+
+    Raises:
+        ExecutorError: the engine is not installed, or cannot be reached.
+        Exception: of the function itself; what has not begun is given up.
+    """
+    if not jobs:
+        return
+    with open_engine(executor, function, len(jobs), preload) as engine:
+        waiting = list(range(len(jobs)))[::-1]
+        running: dict[Handle, int] = {}
+        deaths = [0] * len(jobs)
+        while waiting or running:
+            places = [waiting.pop() for _ in range(min(len(waiting), engine.room - len(running)))]
+            if places:
+                handles = engine.submit([jobs[place] for place in places])
+                running |= zip(handles, places, strict=True)
+            for handle in engine.wait(list(running)):
+                place = running.pop(handle)
+                try:
+                    value = engine.outcome(handle).unwrap()
+                except Died as died:
+                    deaths[place] += 1
+                    if deaths[place] <= retries:
+                        waiting.append(place)
+                    else:
+                        yield Lost(place, str(died))
+                else:
+                    yield Done(place, value)
+
+
+def open_engine(
+    executor: Executor, function: Callable[[Any], Any], jobs: int, preload: tuple[str, ...]
+) -> AbstractContextManager[Engine]:
+    """The engine that is named; leaving it ends whatever still runs."""
+    if isinstance(executor, Ray):
+        from aimc_deploy.workflows.executors import ray
+
+        return ray.engine(executor, function)
+    if isinstance(executor, Slurm):
+        from aimc_deploy.workflows.executors import slurm
+
+        return slurm.engine(executor, function)
+    from aimc_deploy.workflows.executors import local
+
+    return local.engine(executor, function, jobs, preload)
