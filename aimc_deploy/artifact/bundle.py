@@ -1,12 +1,13 @@
 """A bundle: the folder that ``map`` writes and that ``adapt``, ``evaluate`` and ``report`` add to.
 
 Its content is what the manifest says, file by file. It changes in whole steps: a reader finds the old
-state or the new one, whatever happens to the writer.
+state or the new one, whatever happens to the writer. Its card changes with it.
 """
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -17,6 +18,7 @@ from typing import Any, BinaryIO
 from safetensors import SafetensorError
 from torch import Tensor
 
+from aimc_deploy.artifact.card import CARD, card
 from aimc_deploy.artifact.contents import check_free, entries_of, entry_of, layout_problems
 from aimc_deploy.artifact.files import (
     TEMPORARY,
@@ -24,6 +26,7 @@ from aimc_deploy.artifact.files import (
     load_tensors,
     open_regular,
     printable,
+    read_json,
     reporting,
     sha256,
     write_atomic,
@@ -122,6 +125,7 @@ class Bundle:
                     base_sha256=base_sha256,
                     files=entries_of(staged),
                 )
+                manifest = _with_card(manifest, lambda name: read_json(staged / name), staged / CARD)
                 manifest = write_manifest(staged / MANIFEST, manifest)
                 sync_tree(staged)
                 check_free(path, overwrite)  # writing took a while
@@ -248,6 +252,16 @@ class Bundle:
                 if not any(name == target or name.startswith(f"{target}/") for target in targets)
             }
             changed = current.model_copy(update={"files": {**kept, **entries}})
+
+            def read(name: str) -> Any:
+                if name in entries:
+                    return read_json(_place_of(name, staged, targets))
+                return Bundle(self.path, changed).read_json(name)
+
+            if CARD not in targets:
+                described = _with_card(changed, read, staged / str(len(targets)))
+                targets = [*targets, CARD] if described is not changed else targets
+                changed = described
             changed = write_manifest(staged / str(len(targets)), changed)
             commit(self.path, staged, [*targets, MANIFEST])
         self.manifest = changed
@@ -281,6 +295,21 @@ def _fill(folder: Path, write: Writer) -> None:
         write(folder)
     except SafetensorError as error:  # how safetensors says that the disk is full
         raise ArtifactError(f"{folder.parent} cannot be written: {error}") from None
+
+
+def _with_card(manifest: Manifest, read: Callable[[str], Any], path: Path) -> Manifest:
+    """The manifest with the card of what it lists, written to ``path``; itself where the card is the same."""
+    text = card(manifest, read)
+    if text is None or getattr(manifest.files.get(CARD), "sha256", None) == hashlib.sha256(text).hexdigest():
+        return manifest
+    write_atomic(path, text)
+    return manifest.model_copy(update={"files": {**manifest.files, CARD: entry_of(path)}})
+
+
+def _place_of(name: str, staged: Path, targets: list[str]) -> Path:
+    """Where a new file of the bundle is before it is put into its place."""
+    at = next(at for at, part in enumerate(targets) if name == part or name.startswith(f"{part}/"))
+    return staged / str(at) / name.removeprefix(targets[at]).removeprefix("/")
 
 
 def _stamp(root: Path) -> tuple[int, int] | None:

@@ -30,7 +30,15 @@ class Record(BaseModel):
 
 
 class Row(Record):
-    """One adapter on one chip at one time, ``t_s`` seconds after programming."""
+    """One adapter on one chip at one time.
+
+    Attributes:
+        adapter: name in the bundle, followed by `` (LoRA off)`` where LoRA was switched off.
+        chip: number of the independent programming.
+        time: since programming, as people write it.
+        t_s: the same in seconds.
+        metrics: all that the task is measured by, by name.
+    """
 
     adapter: str
     chip: int
@@ -40,13 +48,22 @@ class Row(Record):
 
 
 class Alone(Row):
-    """The same on hardware that has only one of its non-idealities, ``part``."""
+    """The same on hardware that has only one of its non-idealities.
+
+    Attributes:
+        part: the name of that one.
+    """
 
     part: str
 
 
 class Baseline(Record):
-    """One adapter on the digital model, without any hardware."""
+    """One adapter on the digital model, without any hardware.
+
+    Attributes:
+        adapter: as in the rows.
+        metrics: as in the rows.
+    """
 
     adapter: str
     metrics: dict[str, float]
@@ -56,6 +73,7 @@ class LayerErrors(Record):
     """How exact the products of each layer are on one chip at one time.
 
     Attributes:
+        adapter, chip, time, t_s: as in the rows.
         sqnr_db: power of the exact products over that of their errors, in dB, by layer.
     """
 
@@ -70,6 +88,10 @@ class Summary(Record):
     """One metric of one adapter at one time, over chips.
 
     Attributes:
+        adapter, time, t_s: as in the rows.
+        metric: which of those in the rows.
+        chips: number of them.
+        mean: over chips.
         std: over chips, with n - 1 in the denominator; None for one chip.
         ci_low, ci_high: 95 % Student t interval of the mean; None for one chip.
     """
@@ -89,11 +111,17 @@ class Results(Record):
     """An evaluation of one task.
 
     Attributes:
+        schema_version: of this form; a reader of 1.x reads all of them.
+        task: name of the task.
         metric: the task's primary one.
         samples: on which each row was measured.
-        settings: whatever else the figures depend on.
-        rows: kept in the order (adapter, chip, t_s).
-        layers: of one chip at the first and the last time; none in results of earlier versions.
+        seed: of the chips, and of whatever else was drawn.
+        hardware_digest: SHA-256 of the physics that was simulated.
+        settings: whatever else the figures depend on, the whole hardware among it.
+        baselines: the adapters without any hardware.
+        rows: every measurement, in the order (adapter, chip, t_s).
+        layers: how exact each layer is, of one chip at the first and the last time; none in results of
+            earlier versions.
         noise_budget: each non-ideality alone at the first and the last time, if that was asked for.
         gate: what was asked of them; None if nothing was. It changes no figure.
     """

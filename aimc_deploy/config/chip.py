@@ -17,7 +17,7 @@ Strategy = Literal["naive", "fused", "dense", "layer", "diagonal"]
 class Quantity(Model):
     """A published figure, and how much it is worth."""
 
-    value: Annotated[float, Field(gt=0)]
+    value: Annotated[float, Field(gt=0, description="in the unit of its key")]
     kind: Annotated[
         Literal["measured", "derived", "simulated", "fitted", "assumed", "marketing"],
         Field(description="on silicon; by arithmetic from what is; by its authors; to a published result"),
@@ -67,7 +67,7 @@ Lines = tuple[Annotated[int, Field(ge=0)], ...]
 class TileFault(Model):
     """What cannot be used of one tile: all of it if neither rows nor columns are named."""
 
-    tile: Annotated[int, Field(ge=0)]
+    tile: Annotated[int, Field(ge=0, description="number of the tile")]
     rows: Annotated[Lines, Field(description="faulty rows")] = ()
     cols: Annotated[Lines, Field(description="faulty columns")] = ()
 
@@ -90,4 +90,6 @@ class Placement(Model):
         ),
     ] = "layer"
     tiles: Annotated[int | None, Field(ge=1, description="on the chip; null: as many as it takes")] = None
-    faults: tuple[TileFault, ...] = ()
+    faults: Annotated[
+        tuple[TileFault, ...], Field(description="what of the chip is not to be used; see --fault-map")
+    ] = ()

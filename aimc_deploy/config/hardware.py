@@ -14,8 +14,9 @@ from pydantic import Field, model_validator
 from aimc_deploy.config.chip import Chip, Cluster, Placement
 from aimc_deploy.config.model import Model, digest_of
 
-Scale = Annotated[float, Field(ge=0, le=100)]
+Scale = Annotated[float, Field(ge=0, le=100, description="times as much as was measured")]
 Bits = Annotated[int, Field(ge=2, le=16)]
+Resolution = Annotated[Bits | None, Field(description="resolution; null: an ideal converter")]
 
 
 class TileSize(Model):
@@ -35,14 +36,14 @@ class LayerGaussianClip(Model):
     """Clip the weights of a layer at ``sigma`` standard deviations of that layer."""
 
     kind: Literal["layer_gaussian"] = "layer_gaussian"
-    sigma: Annotated[float, Field(gt=0, le=100)] = 3.0
+    sigma: Annotated[float, Field(gt=0, le=100, description="standard deviations of the layer")] = 3.0
 
 
 class FixedClip(Model):
     """Clip all weights at an absolute value."""
 
     kind: Literal["fixed"] = "fixed"
-    value: Annotated[float, Field(gt=0)]
+    value: Annotated[float, Field(gt=0, description="absolute weight")]
 
 
 Clip = Annotated[NoClip | LayerGaussianClip | FixedClip, Field(discriminator="kind")]
@@ -68,8 +69,8 @@ class IdealDevice(Model):
     """A device that holds what was written: no programming noise, drift or read noise."""
 
     kind: Literal["ideal"] = "ideal"
-    g_max: Annotated[float, Field(gt=0, description="uS")] = 25.0
-    t_0_s: Annotated[float, Field(gt=0, description="s")] = 20.0
+    g_max: Annotated[float, Field(gt=0, description="largest conductance, uS")] = 25.0
+    t_0_s: Annotated[float, Field(gt=0, description="s after programming at which drift starts")] = 20.0
 
 
 class PCMDevice(Model):
@@ -79,7 +80,7 @@ class PCMDevice(Model):
     """
 
     kind: Literal["pcm"] = "pcm"
-    g_max: Annotated[float, Field(gt=0, description="uS")] = 25.0
+    g_max: Annotated[float, Field(gt=0, description="largest conductance, uS")] = 25.0
     programming_noise_scale: Scale = 1.0
     drift_scale: Scale = 1.0
     read_noise_scale: Scale = 1.0
@@ -91,7 +92,7 @@ class HermesDevice(Model):
     """IBM's 64-core HERMES chip: one or two devices per polarity, as measured on the chip."""
 
     kind: Literal["hermes"] = "hermes"
-    num_devices: Literal[1, 2] = 2
+    num_devices: Annotated[Literal[1, 2], Field(description="devices a polarity")] = 2
     programming_noise_scale: Scale = 1.0
     drift_scale: Scale = 1.0
     read_noise_scale: Scale = 1.0
@@ -112,7 +113,7 @@ class StateIndependentDevice(Model):
     """A device of which only spreads are known: the same for every conductance that it is asked to hold."""
 
     kind: Literal["state_independent"] = "state_independent"
-    g_max: Annotated[float, Field(gt=0, description="uS")] = 25.0
+    g_max: Annotated[float, Field(gt=0, description="largest conductance, uS")] = 25.0
     programming_noise: Annotated[
         float, Field(ge=0, le=1, description="standard deviation as a share of g_max")
     ] = 0.03
@@ -130,7 +131,7 @@ class ReRAMDevice(Model):
     """Resistive memory of the NeuRRAM chip after Wan et al. 2022, measured at 0 s, 1 d and 2 d only."""
 
     kind: Literal["reram"] = "reram"
-    g_max: Annotated[float, Field(gt=0, description="uS")] = 40.0
+    g_max: Annotated[float, Field(gt=0, description="largest conductance, uS")] = 40.0
     programming_noise_scale: Scale = 1.0
     read_noise: Annotated[
         float, Field(ge=0, le=1, description="standard deviation as a share of the conductance, at any time")
@@ -162,7 +163,9 @@ class DualPair(Model):
     """
 
     kind: Literal["dual"] = "dual"
-    significance: Annotated[float, Field(ge=1, le=1024)] = 8.0
+    significance: Annotated[
+        float, Field(ge=1, le=1024, description="how much less the second pair counts")
+    ] = 8.0
 
 
 Pairs = Annotated[SinglePair | DualPair, Field(discriminator="kind")]
@@ -182,10 +185,14 @@ class StaticRange(Model):
     """
 
     kind: Literal["static"] = "static"
-    method: Literal["max", "quantile", "moving_std"] = "quantile"
-    quantile: Annotated[float, Field(gt=0.5, le=1)] = 0.9995
-    num_std: Annotated[float, Field(gt=0)] = 4.0
-    momentum: Annotated[float, Field(gt=0, le=1)] = 0.1
+    method: Annotated[
+        Literal["max", "quantile", "moving_std"], Field(description="how the range is found")
+    ] = "quantile"
+    quantile: Annotated[float, Field(gt=0.5, le=1, description="for quantile")] = 0.9995
+    num_std: Annotated[float, Field(gt=0, description="standard deviations, for moving_std")] = 4.0
+    momentum: Annotated[float, Field(gt=0, le=1, description="share of the newest batch, for moving_std")] = (
+        0.1
+    )
     batches: Annotated[int, Field(ge=1, description="calibration batches")] = 16
 
 
@@ -195,21 +202,23 @@ InputRange = Annotated[DynamicRange | StaticRange, Field(discriminator="kind")]
 class DAC(Model):
     """Input converter."""
 
-    bits: Bits | None = 8
+    bits: Resolution = 8
     input_range: InputRange = DynamicRange()
 
 
 class ADC(Model):
     """Output converter; its full scale is in units of (largest weight x largest input) of the tile."""
 
-    bits: Bits | None = 8
-    output_range: Annotated[float, Field(gt=0)] = 12.0
+    bits: Resolution = 8
+    output_range: Annotated[
+        float, Field(gt=0, description="full scale, in units of (largest weight x largest input)")
+    ] = 12.0
     gain_spread: Annotated[
         float, Field(ge=0, le=1, description="standard deviation of the converters' gains, for each chip")
     ] = 0.0
 
 
-Rate = Annotated[float, Field(ge=0, le=1)]
+Rate = Annotated[float, Field(ge=0, le=1, description="share of all devices")]
 
 
 class Faults(Model):
@@ -217,7 +226,9 @@ class Faults(Model):
 
     stuck_at_zero: Rate = 0.0
     stuck_at_g_max: Rate = 0.0
-    stuck_at_random: Annotated[Rate, Field(description="uniform between 0 and g_max")] = 0.0
+    stuck_at_random: Annotated[
+        Rate, Field(description="share of all devices; the value is uniform between 0 and g_max")
+    ] = 0.0
 
     @property
     def share(self) -> float:
@@ -237,8 +248,8 @@ _NO_PHYSICS = {"name", "description", "placement", "chip", "cluster"}
 class Hardware(Model):
     """A complete description of the analog hardware."""
 
-    name: str = "pcm"
-    description: str = ""
+    name: Annotated[str, Field(description="in tables and messages")] = "pcm"
+    description: Annotated[str, Field(description="one line")] = ""
     tile: TileSize = TileSize()
     mapping: Mapping = Mapping()
     placement: Placement = Placement()
@@ -252,7 +263,10 @@ class Hardware(Model):
     output_noise: Annotated[
         float, Field(ge=0, description="standard deviation, in units of (largest weight x largest input)")
     ] = 0.04
-    drift_compensation: Literal["none", "global", "per_column"] = "global"
+    drift_compensation: Annotated[
+        Literal["none", "global", "per_column"],
+        Field(description="a digital factor for each tile, or each column"),
+    ] = "global"
     read_noise_per: Annotated[
         Literal["time", "mvm"], Field(description="draw read noise once per evaluation time, or per product")
     ] = "time"

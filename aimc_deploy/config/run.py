@@ -27,7 +27,9 @@ class Source(Model):
     outlier_channels: Annotated[
         int, Field(ge=0, description="synthetic: hidden channels made larger, with the same digital output")
     ] = 0
-    outlier_factor: Annotated[float, Field(gt=0, le=1000)] = 16.0
+    outlier_factor: Annotated[
+        float, Field(gt=0, le=1000, description="how many times as large these channels are")
+    ] = 16.0
 
 
 Rank = Annotated[int, Field(ge=1, le=1024)]
@@ -43,9 +45,9 @@ class LayerRank(Model):
 class Lora(Model):
     """The adapter, in PEFT's terms."""
 
-    r: Rank = 8
-    alpha: Annotated[float, Field(gt=0)] = 32.0
-    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    r: Annotated[Rank, Field(description="rank")] = 8
+    alpha: Annotated[float, Field(gt=0, description="numerator of the scale of the update")] = 32.0
+    dropout: Annotated[float, Field(ge=0, lt=1, description="of the inputs of LoRA, in training")] = 0.1
     rslora: Annotated[bool, Field(description="scale by alpha / sqrt(r) in the place of alpha / r")] = False
     dora: Annotated[
         bool, Field(description="learn the magnitude of each output too (Liu et al. 2024); needs dropout 0")
@@ -69,7 +71,10 @@ class Lora(Model):
 class Adapt(Model):
     """How a task is learned on fixed analog weights."""
 
-    method: Literal["lora", "full"] = "lora"
+    method: Annotated[
+        Literal["lora", "full"],
+        Field(description="an adapter, or all weights retrained, in a bundle of their own"),
+    ] = "lora"
     hardware_aware: Annotated[
         bool, Field(description="simulate the hardware in the forward pass of training")
     ] = True
@@ -130,17 +135,19 @@ class Adapt(Model):
         ),
     ] = 0.067
     epochs: Annotated[float | None, Field(gt=0, le=1000, description="null: the task's own")] = None
-    batch_size: Annotated[int, Field(ge=1, le=4096)] = 32
+    batch_size: Annotated[int, Field(ge=1, le=4096, description="samples of a step")] = 32
     learning_rate: Annotated[
         float | None, Field(gt=0, description="null: 2.0e-4 for lora, 5.0e-5 for full")
     ] = None
-    warmup_ratio: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    weight_decay: Annotated[float, Field(ge=0)] = 0.0
-    max_grad_norm: Annotated[float, Field(gt=0)] = 1.0
+    warmup_ratio: Annotated[
+        float, Field(ge=0, lt=1, description="share of the steps over which the learning rate grows")
+    ] = 0.0
+    weight_decay: Annotated[float, Field(ge=0, description="of the optimizer")] = 0.0
+    max_grad_norm: Annotated[float, Field(gt=0, description="gradients are clipped at this norm")] = 1.0
     train_samples: Annotated[int | None, Field(ge=1, description="use that many samples, drawn by seed")] = (
         None
     )
-    checkpoint_steps: Annotated[int, Field(ge=1)] = 200
+    checkpoint_steps: Annotated[int, Field(ge=1, description="steps from one checkpoint to the next")] = 200
 
     def of_task(self, task: str) -> Adapt:
         """These settings for one task: its name in the place of ``{task}``."""
@@ -185,7 +192,9 @@ class Adapt(Model):
 class Gate(Model):
     """What the lower confidence bound must satisfy, at one time."""
 
-    min_accuracy: Annotated[float | None, Field(ge=0, le=1)] = None
+    min_accuracy: Annotated[
+        float | None, Field(ge=0, le=1, description="smallest value of the task's metric, as a fraction")
+    ] = None
     max_drop: Annotated[
         float | None, Field(ge=0, le=1, description="largest loss against the digital model, as a fraction")
     ] = None
@@ -199,11 +208,13 @@ class Gate(Model):
 class Evaluate(Model):
     """Which chips and which times."""
 
-    chips: Annotated[int, Field(ge=1, le=10_000)] = 10
+    chips: Annotated[int, Field(ge=1, le=10_000, description="independent programmings")] = 10
     chip: Annotated[int | None, Field(ge=0, description="only this one; null: as many as chips says")] = None
-    times: Annotated[tuple[Time, ...], Field(min_length=1)] = DEFAULT_TIMES
-    batch_size: Annotated[int, Field(ge=1, le=4096)] = 64
-    eval_samples: Annotated[int | None, Field(ge=1)] = None
+    times: Annotated[tuple[Time, ...], Field(min_length=1, description="since programming")] = DEFAULT_TIMES
+    batch_size: Annotated[int, Field(ge=1, le=4096, description="samples of a forward pass")] = 64
+    eval_samples: Annotated[
+        int | None, Field(ge=1, description="of the dev set, drawn by seed; null: all")
+    ] = None
     adapters: Annotated[tuple[Name, ...], Field(description="none: every adapter of the task")] = ()
     unadapted: Annotated[
         bool, Field(description="measure each adapter's head with LoRA switched off too")
@@ -242,10 +253,12 @@ class Evaluate(Model):
 class Run(Model):
     """Everything a recipe can set."""
 
-    bundle: str = "aimc-bundle"
-    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    bundle: Annotated[str, Field(description="folder that everything is written to")] = "aimc-bundle"
+    seed: Annotated[int, Field(ge=0, lt=2**31, description="of everything that is drawn")] = 0
     device: Annotated[str, Field(description="torch device, or auto")] = "auto"
-    task: str = "reviews"
+    task: Annotated[str, Field(description="name, a YAML file that describes one, a list, or all")] = (
+        "reviews"
+    )
     data_dir: Annotated[str | None, Field(description="folder with the task's files; null: the hub")] = None
     max_length: Annotated[
         int | None, Field(ge=8, le=8192, description="tokens of a sample or a window; null: the task's own")

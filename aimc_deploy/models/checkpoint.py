@@ -9,12 +9,14 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from huggingface_hub import metadata_load
 from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import validate_repo_id
 from transformers import (
@@ -24,6 +26,7 @@ from transformers import (
     PreTrainedConfig,
     PreTrainedModel,
 )
+from yaml import YAMLError
 
 from aimc_deploy.config.run import Source
 from aimc_deploy.errors import ModelError
@@ -99,6 +102,8 @@ def load_checkpoint(source: Source, *, default: Path | None = None) -> Checkpoin
         "model_type": config.model_type,
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
     }
+    if (told := _license(found.folder)) is not None:
+        provenance["license"] = told
     return Checkpoint(model, tokenizer, provenance)
 
 
@@ -129,6 +134,15 @@ def _find(source: Source, bundled: Path) -> Snapshot:
             "folder in Hugging Face layout or a hub id; `aimc-deploy map` without MODEL maps the bundled one"
         ) from None
     return fetch(source)
+
+
+def _license(folder: Path) -> str | None:
+    """What the checkpoint's own card says of its licence, if it has one that can be read."""
+    try:
+        told = (metadata_load(folder / "README.md") or {}).get("license")
+    except (OSError, ValueError, YAMLError):
+        return None
+    return told if isinstance(told, str) and re.fullmatch(r"[A-Za-z0-9.+-]{1,64}", told) else None
 
 
 def _read_config(folder: Path) -> PreTrainedConfig:

@@ -11,6 +11,7 @@ from typing import Any, Literal
 from peft import PeftModel
 from transformers import set_seed
 
+from aimc_deploy.artifact.adapter import AdapterRecord, Stage
 from aimc_deploy.artifact.bundle import Bundle
 from aimc_deploy.artifact.contents import check_free
 from aimc_deploy.artifact.files import write_json
@@ -30,8 +31,6 @@ from aimc_deploy.tasks.registry import Task, get_task
 from aimc_deploy.workflows import base
 from aimc_deploy.workflows.adapters import (
     WEIGHTS,
-    AdapterRecord,
-    Stage,
     add_lora,
     check_start,
     device_of,

@@ -12,7 +12,7 @@ import copy
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from peft import (
@@ -24,7 +24,7 @@ from peft import (
     set_peft_model_state_dict,
 )
 from peft.tuners.lora import LoraLayer
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 from torch import Tensor, nn
 from transformers import (
     MODEL_FOR_QUESTION_ANSWERING_MAPPING,
@@ -32,11 +32,10 @@ from transformers import (
     PreTrainedModel,
 )
 
+from aimc_deploy.artifact.adapter import AdapterRecord
 from aimc_deploy.artifact.bundle import Bundle
 from aimc_deploy.artifact.files import read_json, write_json, write_tensors
-from aimc_deploy.config.hardware import Hardware
 from aimc_deploy.config.run import Lora
-from aimc_deploy.config.times import seconds
 from aimc_deploy.errors import ArtifactError, ConfigError
 from aimc_deploy.models.select import head_modules
 from aimc_deploy.models.silence import silence
@@ -45,60 +44,6 @@ from aimc_deploy.tasks.registry import Kind
 
 WEIGHTS = "adapter_model.safetensors"
 """PEFT's own name for the parameters of an adapter."""
-
-
-class Stage(BaseModel):
-    """Part of a schedule: from the age ``since`` on, ``adapter`` is used."""
-
-    model_config = ConfigDict(frozen=True)
-
-    since: str
-    adapter: str
-
-
-class AdapterRecord(BaseModel):
-    """What ``adapter.json`` says of an adapter.
-
-    Attributes:
-        run_sha256: of the settings, the base and the data it was trained with.
-        scores: the task's metric on the dev set: ``digital`` without any hardware; ``adapted`` on chip 0
-            at 0 s; ``unadapted`` there with LoRA switched off (None where there is none).
-        stages: of a schedule, which has no parameters of its own: the first is for a new chip.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="allow")
-
-    task: str
-    metric: str
-    method: Literal["lora", "full"]
-    kind: Kind = "classes"
-    num_labels: int
-    hardware_aware: bool
-    hardware_digest: str
-    base_sha256: str
-    run_sha256: str
-    max_length: int
-    parameters: int
-    input_ranges: dict[str, list[float]] | None = None
-    scores: dict[str, float | None]
-    training: dict[str, Any] = {}
-    stages: tuple[Stage, ...] = ()
-
-    @property
-    def analog_head(self) -> bool:
-        """Whether the head goes onto tiles too."""
-        return bool(self.training.get("analog_head"))
-
-    def at_age(self, age_s: float) -> str | None:
-        """Of a schedule, the adapter for a chip of that age; None where there is no schedule."""
-        begun = [stage.adapter for stage in self.stages if seconds(stage.since) <= age_s]
-        return begun[-1] if begun else None
-
-    def ranges_for(self, hardware: Hardware) -> dict[str, list[float]] | None:
-        """The static input ranges, if they were calibrated the way ``hardware`` says; else None."""
-        asked = hardware.dac.input_range.model_dump(mode="json")
-        calibrated = self.training.get("hardware", {}).get("dac", {}).get("input_range")
-        return self.input_ranges if calibrated == asked else None
 
 
 def read_record(bundle: Bundle, name: str) -> AdapterRecord:

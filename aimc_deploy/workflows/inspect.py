@@ -72,19 +72,13 @@ def _adapter(bundle: Bundle, name: str, digest: str) -> dict[str, Any]:
     own = (
         entry.size for file, entry in bundle.manifest.files.items() if file.startswith(f"adapters/{name}/")
     )
-    if not record.hardware_aware:
-        trained_for = "no hardware"
-    else:
-        trained_for = (
-            "this hardware" if record.hardware_digest == digest else record.training["hardware"]["name"]
-        )
     return {
         "name": name,
         "task": record.task,
         "method": record.method,
         "parameters": record.parameters,
         "bytes": sum(own),
-        "trained_for": trained_for,
+        "trained_for": record.trained_for(digest),
         "hardware_digest": record.hardware_digest,
         "training": record.training,
     }

@@ -187,6 +187,25 @@ def test_old_names_and_buffers_of_old_checkpoints(tmp_path: Path, pristine: Path
     assert all(torch.equal(got[name], expected[name]) for name in expected)
 
 
+@pytest.mark.parametrize(
+    ("text", "licence"),
+    [
+        ("---\nlicense: apache-2.0\n---\nwords\n", "apache-2.0"),
+        ("---\ntags: [a]\n---\nwords\n", None),
+        ("---\nlicense: [mit, other]\n---\n", None),
+        ("---\nlicense: {\n---\n", None),
+        ("---\n- mit\n---\n", None),
+        ("words\n", None),
+        (b"\xff\xfe", None),
+    ],
+)
+def test_the_licence_is_what_the_checkpoints_own_card_says(
+    folder: Path, text: str | bytes, licence: str | None
+) -> None:
+    (folder / "README.md").write_bytes(text if isinstance(text, bytes) else text.encode())
+    assert load(folder).provenance.get("license") == licence
+
+
 def test_sharded_safetensors(tmp_path: Path, pristine: Path, originals: dict[str, PreTrainedModel]) -> None:
     originals["bert"].save_pretrained(tmp_path, max_shard_size="4KB")
     for name in ("tokenizer.json", "tokenizer_config.json"):

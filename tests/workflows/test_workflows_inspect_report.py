@@ -181,3 +181,24 @@ def test_env_tells_versions_and_the_machine() -> None:
 
 def test_a_bundle_records_the_libraries_it_was_made_with(mapped: Path) -> None:
     assert Bundle.open(mapped).manifest.libraries == env.library_versions()
+
+
+def test_the_card_tells_what_was_trained_and_measured(measured: Path, configure: Configure) -> None:
+    """By the steps themselves: each has written it anew."""
+    bundle = Bundle.open(measured)
+    told = bundle.file("README.md").read_text(encoding="utf-8")
+    assert "# tiny on analog tiles" in told
+    assert f"`{configure(measured).hardware.name}`: " in told
+    for name in bundle.adapters():
+        scores = bundle.read_json(f"adapters/{name}/adapter.json")["scores"]
+        (line,) = [line for line in told.splitlines() if line.startswith(f"| `{name}` | sst2 |")]
+        assert line.endswith(
+            f" | {scores['digital']:.4f} | {scores['adapted']:.4f} | {scores['unadapted']:.4f} |"
+        )
+    for name in ("sst2", "one-chip"):
+        for part in bundle.read_json(f"results/{name}.json")["summary"]:
+            if part["metric"] == "accuracy":
+                spread = "" if part["std"] is None else f" ± {part['std']:.4f}"
+                assert f"| {part['mean']:.4f}{spread} |" in told
+    assert "`one-chip`: accuracy of sst2" in told
+    assert "Cannot be read" not in told

@@ -27,6 +27,7 @@ from aimc_deploy.workflows import map
 Configure = Callable[..., Run]
 
 FILES = {
+    "README.md",
     "config.json",
     "hardware.json",
     "model.safetensors",
