@@ -97,7 +97,7 @@ def command(
         note(output, "dry run: nothing was trained or written")
         return
     from aimc_deploy.workflows import adapt as workflow
-    from aimc_deploy.workflows import several
+    from aimc_deploy.workflows import processes, several
 
     try:
         with Bar(output) as bar:
@@ -110,6 +110,7 @@ def command(
     except KeyboardInterrupt:
         err.print("stopped; the last checkpoint is kept: continue with the same command and --resume")
         raise
+    processes.leave()
     data = "" if run.data_dir is None else f" --data-dir {shlex.quote(run.data_dir)}"
     next_step(
         output,
