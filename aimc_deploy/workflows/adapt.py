@@ -50,6 +50,7 @@ from aimc_deploy.workflows.logits import batch_count, predict
 from aimc_deploy.workflows.map import create_bundle, map_again
 from aimc_deploy.workflows.processes import Processes
 from aimc_deploy.workflows.progress import Progress, Silent
+from aimc_deploy.workflows.trackers import check_trackers
 from aimc_deploy.workflows.trainer import train as training
 
 
@@ -72,7 +73,7 @@ def run(
         existing: what to do with an adapter of that name; ``keep`` trains nothing if it is of the same run.
 
     Raises:
-        ConfigError: a batch cannot be divided among the processes.
+        ConfigError: a batch cannot be divided among the processes, or a tracker is not installed.
         ArtifactError: no bundle, the adapter exists, or there is nothing to resume.
         DataError: the task's data is missing or malformed.
         TrainingError: the loss is not a number, or another process has ended.
@@ -81,6 +82,7 @@ def run(
     task = get_task(config.task)
     adapt = config.adapt.of_task(task.name)
     config = config.model_copy(update={"adapt": adapt})
+    check_trackers(adapt)
     here = _join(config)
     progress = progress if progress is not None and here.first else Silent()
     device_model(config.hardware.device).check_age(seconds(adapt.age))

@@ -34,19 +34,20 @@ from aimc_deploy.tasks.registry import Task
 from aimc_deploy.workflows import checkpoints
 from aimc_deploy.workflows.processes import Processes, together
 from aimc_deploy.workflows.progress import Progress
+from aimc_deploy.workflows.trackers import Arguments, keep_apart, parameters
 from aimc_deploy.workflows.training_noise import training_noise
 
 LEARNING_RATE = {"lora": 2.0e-4, "full": 5.0e-5}
 
 
 def training_arguments(
-    adapt: Adapt, folder: Path, *, epochs: float, seed: int, device: torch.device
-) -> TrainingArguments:
-    """The Trainer's settings: Adam with linear decay, no reports, checkpoints every so many steps.
+    adapt: Adapt, folder: Path, *, epochs: float, seed: int, device: torch.device, name: str = ""
+) -> Arguments:
+    """The Trainer's settings: Adam with linear decay, checkpoints every so many steps, a run called ``name``.
 
     Several processes all load whole batches, of which each computes its part: see :class:`PartOfBatch`.
     """
-    return TrainingArguments(
+    return Arguments(
         output_dir=str(folder),
         num_train_epochs=epochs,
         per_device_train_batch_size=adapt.batch_size,
@@ -60,7 +61,9 @@ def training_arguments(
         save_strategy="steps",
         save_steps=adapt.checkpoint_steps,
         save_total_limit=2,
-        report_to="none",
+        report_to=list(adapt.report_to) or "none",
+        run_name=name,
+        project="aimc-deploy",
         disable_tqdm=True,
         seed=seed,
         data_seed=seed,
@@ -260,8 +263,9 @@ def train(
         if adapt.hardware_aware and layer.weight.requires_grad:
             layer.simulate(adapt.weight_noise)
     arguments = training_arguments(
-        adapt, work, epochs=adapt.epochs or task.epochs, seed=config.seed, device=device
+        adapt, work, epochs=adapt.epochs or task.epochs, seed=config.seed, device=device, name=name
     )
+    arguments.parameters = parameters(config)
     arguments._n_gpu = 1  # one process computes on one device, else transformers takes all that are here
     trainer = GuardedTrainer(
         model=model,
@@ -276,7 +280,10 @@ def train(
         set_seed(derive_seed(config.seed, "process", here.rank) % 2**32)
     # The Trainer would print its log lines; what a person sees comes from the reporter.
     trainer.remove_callback(PrinterCallback)
+    losses = keep_apart(trainer, work.parent.with_suffix(".runs") / work.name)
     with silence(), together():
         trainer.train(resume_from_checkpoint=resume)
+    if losses is not None:
+        progress.say(f"losses: tensorboard --logdir {losses}")
     model.eval()
     return trainer.state.global_step
