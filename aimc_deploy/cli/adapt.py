@@ -46,6 +46,10 @@ def command(
         str | None,
         typer.Option(help="An adapter for each epoch of a chip's life, by the ages they begin at: 0s,1d,1y."),
     ] = None,
+    report_to: Annotated[
+        list[str] | None,
+        typer.Option(help="Tracker of the losses: tensorboard, trackio, mlflow or wandb. Repeatable."),
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue an interrupted run.")] = False,
     overwrite: options.Overwrite = False,
     hardware: options.Hardware = None,
@@ -69,6 +73,8 @@ def command(
         aimc-deploy adapt --task sst2 --start-from sst2 --from-chip 3 --at 10y --train-samples 100
         aimc-deploy adapt --task sst2 --schedule 0s,1d,1y
         aimc-deploy adapt --task sst2 --method full --out retrained
+        aimc-deploy adapt --task sst2 --report-to tensorboard
+        torchrun --nproc-per-node 2 -m aimc_deploy adapt --task sst2
     """
     run = options.resolve(
         config,
@@ -86,6 +92,7 @@ def command(
             "adapt.chip": from_chip,
             "adapt.age": at,
             "adapt.schedule": None if schedule is None else [part.strip() for part in schedule.split(",")],
+            "adapt.report_to": options.listed(report_to),
             "hardware": hardware,
             "seed": seed,
             "device": device,
@@ -97,7 +104,7 @@ def command(
         note(output, "dry run: nothing was trained or written")
         return
     from aimc_deploy.workflows import adapt as workflow
-    from aimc_deploy.workflows import several
+    from aimc_deploy.workflows import processes, several
 
     try:
         with Bar(output) as bar:
@@ -110,6 +117,7 @@ def command(
     except KeyboardInterrupt:
         err.print("stopped; the last checkpoint is kept: continue with the same command and --resume")
         raise
+    processes.leave()
     data = "" if run.data_dir is None else f" --data-dir {shlex.quote(run.data_dir)}"
     next_step(
         output,

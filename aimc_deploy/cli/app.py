@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import io
+import os
+import sys
+import time
+from contextlib import redirect_stderr, redirect_stdout
 from typing import Annotated
 
 import typer
@@ -20,7 +25,13 @@ from aimc_deploy.cli import (
     tasks,
     verify,
 )
+from aimc_deploy.cli.output import guarded
+from aimc_deploy.errors import ConfigError
 from aimc_deploy.version import __version__
+from aimc_deploy.workflows.processes import PATIENCE_S, this_process
+
+ON_SEVERAL = ("adapt",)
+"""Commands that several processes can run together."""
 
 app = typer.Typer(
     name="aimc-deploy",
@@ -56,14 +67,43 @@ def _version(wanted: bool) -> None:
 
 
 @app.callback()
+@guarded
 def _common(
+    context: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
     """Options before a command."""
+    count = this_process().count
+    if count > 1 and context.invoked_subcommand not in ON_SEVERAL:
+        raise ConfigError(
+            f"{count} processes cannot share `aimc-deploy {context.invoked_subcommand}`: only "
+            f"`{ON_SEVERAL[0]}` can be started by torchrun or accelerate launch. Start this one as it is, "
+            "without WORLD_SIZE in its environment (`evaluate` has processes of its own: --workers)"
+        )
 
 
 def main() -> None:
     """Entry point of the console script."""
-    app()
+    if os.environ.get("RANK", "0") == "0" or os.environ.get("WORLD_SIZE", "1") == "1":
+        app()
+    else:
+        _in_the_background()
+
+
+def _in_the_background() -> None:
+    """Run a command beside the first process, which tells of it.
+
+    An error is kept back, because the first process mostly has the same one. If this process is still there
+    after a while, for the launcher ends it when the first one fails, the error is its own.
+    """
+    kept = io.StringIO()
+    try:
+        with redirect_stdout(io.StringIO()), redirect_stderr(kept):
+            app()
+    except SystemExit as end:
+        if end.code:
+            time.sleep(PATIENCE_S)
+            sys.stderr.write(kept.getvalue())
+        raise

@@ -68,6 +68,11 @@ def place(bundle: Path | str) -> str:
     return "" if str(bundle) == DEFAULT_BUNDLE else f" --bundle {shlex.quote(str(bundle))}"
 
 
+def listed(given: list[str] | None) -> list[str] | None:
+    """The values of an option that may be repeated and may hold several, with commas between them."""
+    return [part.strip() for text in given for part in text.split(",")] if given else None
+
+
 def share(text: str, option: str) -> float:
     """``5%`` or ``0.05`` as a share."""
     try:

@@ -135,7 +135,9 @@ class Adapt(Model):
         ),
     ] = 0.067
     epochs: Annotated[float | None, Field(gt=0, le=1000, description="null: the task's own")] = None
-    batch_size: Annotated[int, Field(ge=1, le=4096, description="samples of a step")] = 32
+    batch_size: Annotated[
+        int, Field(ge=1, le=4096, description="samples of a step, of all processes together")
+    ] = 32
     learning_rate: Annotated[
         float | None, Field(gt=0, description="null: 2.0e-4 for lora, 5.0e-5 for full")
     ] = None
@@ -148,6 +150,10 @@ class Adapt(Model):
         None
     )
     checkpoint_steps: Annotated[int, Field(ge=1, description="steps from one checkpoint to the next")] = 200
+    report_to: Annotated[
+        tuple[Literal["tensorboard", "trackio", "mlflow", "wandb"], ...],
+        Field(description="trackers that get the losses while training goes on; none unless named"),
+    ] = ()
 
     def of_task(self, task: str) -> Adapt:
         """These settings for one task: its name in the place of ``{task}``."""

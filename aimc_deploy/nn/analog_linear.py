@@ -130,6 +130,14 @@ class AnalogLinear(nn.Linear):
         names = (*self._programmed.names, "output", float(t_inference_s), *reading)
         self._noise = stream(self.weight.device, *names)
 
+    def draw_apart(self, part: int) -> None:
+        """Draw what each product draws anew, output noise and its like, from a stream of ``part``'s own.
+
+        Several processes that compute parts of a batch on one chip would repeat each other's noise.
+        """
+        if self._noise is not None and self._noise.seed is not None:
+            self._noise = stream(self._noise.device, self._noise.seed, "part", part)
+
     def forward(self, input: Float[Tensor, "*batch rows"]) -> Float[Tensor, "*batch cols"]:
         if self.bypassed:
             return nn.functional.linear(input, self.weight, self.bias)

@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import shutil
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from peft import PeftModel
 from transformers import set_seed
 
 from aimc_deploy.artifact.adapter import AdapterRecord, Stage
 from aimc_deploy.artifact.bundle import Bundle
-from aimc_deploy.artifact.contents import check_free
 from aimc_deploy.artifact.files import write_json
-from aimc_deploy.artifact.manifest import MANIFEST
-from aimc_deploy.config.load import load_hardware_json
-from aimc_deploy.config.model import digest_of
 from aimc_deploy.config.run import Run
 from aimc_deploy.config.times import label, seconds
-from aimc_deploy.errors import ArtifactError
+from aimc_deploy.errors import ConfigError
 from aimc_deploy.nn.convert import analog_layers, base_sha256, drift, program
 from aimc_deploy.nn.head import head_on_tiles, restore_head
 from aimc_deploy.physics.device import device_model
@@ -28,9 +23,17 @@ from aimc_deploy.tasks.data import load_data, sample
 from aimc_deploy.tasks.features import Features
 from aimc_deploy.tasks.kinds import prepare, score
 from aimc_deploy.tasks.registry import Task, get_task
-from aimc_deploy.workflows import base
+from aimc_deploy.workflows import base, processes
+from aimc_deploy.workflows.adapt_request import (
+    NO_PART,
+    AdaptResult,
+    Existing,
+    adapter_name,
+    existing_adapter,
+    full_bundle,
+    run_digest,
+)
 from aimc_deploy.workflows.adapters import (
-    WEIGHTS,
     add_lora,
     check_start,
     device_of,
@@ -44,52 +47,10 @@ from aimc_deploy.workflows.adapters import (
 from aimc_deploy.workflows.input_ranges import calibrate_ranges, get_ranges, set_ranges
 from aimc_deploy.workflows.logits import batch_count, predict
 from aimc_deploy.workflows.map import create_bundle, map_again
+from aimc_deploy.workflows.processes import Processes
 from aimc_deploy.workflows.progress import Progress, Silent
+from aimc_deploy.workflows.trackers import check_trackers
 from aimc_deploy.workflows.trainer import train as training
-
-Existing = Literal["refuse", "keep", "replace"]
-
-
-@dataclasses.dataclass(frozen=True)
-class AdaptResult:
-    """What training gave, or gave before.
-
-    Attributes:
-        bundle: the one that holds the adapter ``name``; a new one for ``method: full``.
-        base_before, base_after: SHA-256 of what the tiles were asked to hold.
-        kept: it was there already and nothing was trained.
-    """
-
-    bundle: Bundle
-    name: str
-    record: AdapterRecord
-    base_before: str
-    base_after: str
-    kept: bool = False
-
-
-def adapter_name(config: Run) -> str:
-    """The name asked for, else the task's, with what sets it apart from the task's usual adapter.
-
-    That is the method, a schedule, the chip, and hardware other than the bundle's.
-    """
-    task = get_task(config.task).name
-    adapt = config.adapt.of_task(task)
-    if adapt.name:
-        return adapt.name
-    if not adapt.hardware_aware:
-        return f"{task}-digital"
-    parts = [task]
-    if adapt.method == "full":
-        parts.append("full")
-    if adapt.schedule:
-        parts.append("schedule")
-    if adapt.chip is not None:
-        parts += [f"chip{adapt.chip}", adapt.age]
-    described = Path(config.bundle) / "hardware.json"
-    if described.is_file() and load_hardware_json(described).digest() != config.hardware.digest():
-        parts.append(config.hardware.digest()[:8])
-    return "-".join(parts)
 
 
 def run(
@@ -102,21 +63,27 @@ def run(
 ) -> AdaptResult:
     """Train an adapter for ``config.task`` against ``config.hardware`` and put it into the bundle.
 
+    Where torchrun has started several processes, each calls this and computes its part of every batch; the
+    first one measures, reports and writes.
+
     Args:
         out: for ``method: full``, the folder of the new bundle.
         resume: continue from the last checkpoint of the same run, bit by bit; None: if there is one.
         existing: what to do with an adapter of that name; ``keep`` trains nothing if it is of the same run.
 
     Raises:
+        ConfigError: a batch cannot be divided among the processes, or a tracker is not installed.
         ArtifactError: no bundle, the adapter exists, or there is nothing to resume.
         DataError: the task's data is missing or malformed.
-        TrainingError: the loss is not a number.
+        TrainingError: the loss is not a number, or another process has ended.
         HardwareError: nothing is known of the device at the age of the chip.
     """
-    progress = progress or Silent()
     task = get_task(config.task)
     adapt = config.adapt.of_task(task.name)
     config = config.model_copy(update={"adapt": adapt})
+    check_trackers(adapt)
+    here = _join(config)
+    progress = progress if progress is not None and here.first else Silent()
     device_model(config.hardware.device).check_age(seconds(adapt.age))
     bundle = Bundle.open(Path(config.bundle))
     name = adapter_name(config)
@@ -127,12 +94,12 @@ def run(
     train = (
         data.train if adapt.train_samples is None else sample(data.train, adapt.train_samples, config.seed)
     )
-    run_sha256 = _run_digest(config, bundle, train.sha256)
-    found = _existing(out, name, existing, run_sha256)
+    run_sha256 = run_digest(config, bundle, train.sha256)
+    found = existing_adapter(out, name, existing, run_sha256)
     if found is not None:
         return found
     if adapt.schedule:
-        return _schedule(config, name, run_sha256, existing, progress)
+        return _schedule(config, name, run_sha256, existing, here, progress)
     tokenizer = base.read_tokenizer(bundle)
     max_length = config.max_length or task.max_length
     train_set, dev_set = (prepare(task, split, tokenizer, max_length) for split in (train, data.dev))
@@ -165,8 +132,14 @@ def run(
         name=name,
         resume=resume,
         device=device,
+        here=here,
         progress=progress,
     )
+    here.wait()
+    if not here.first:
+        here.wait()  # for the first one to measure and write
+        bundle = Bundle.open(out)
+        return AdaptResult(bundle, name, read_record(bundle, name), before, bundle.manifest.base_sha256)
     if adapt.method == "full":
         map_again(model, bundle, config.hardware)
         model.to(device)
@@ -193,7 +166,8 @@ def run(
             "train_sha256": train.sha256,
             "seed": config.seed,
             "hardware": config.hardware.model_dump(mode="json"),
-            **adapt.model_dump(mode="json", exclude={"checkpoint_steps"}),
+            **({"processes": here.count} if here.count > 1 else {}),
+            **adapt.model_dump(mode="json", exclude=NO_PART),
         },
     )
     restore_head(trained_head)
@@ -205,14 +179,31 @@ def run(
     shutil.rmtree(work, ignore_errors=True)
     with contextlib.suppress(OSError):  # other runs keep theirs there
         work.parent.rmdir()
+    here.wait()
     return AdaptResult(bundle, name, record, before, after)
+
+
+def _join(config: Run) -> Processes:
+    """Meet the other processes, if there are any.
+
+    Raises:
+        ConfigError: they cannot share a batch.
+    """
+    size, count = config.adapt.batch_size, processes.this_process().count
+    if size % count:
+        raise ConfigError(
+            f"adapt.batch_size: {size} samples a step cannot be divided among {count} processes: choose a "
+            f"multiple of {count} (--set adapt.batch_size={-(-size // count) * count}), or start others"
+        )
+    return processes.join(config.device)
 
 
 def _schedule(
     config: Run,
     name: str,
     run_sha256: str,
-    existing: Literal["refuse", "keep", "replace"],
+    existing: Existing,
+    here: Processes,
     progress: Progress,
 ) -> AdaptResult:
     """An adapter for each epoch of a chip's life, each from the one before, and a record that lists them.
@@ -239,56 +230,18 @@ def _schedule(
         "stages": tuple(stages),
         "run_sha256": run_sha256,
         "parameters": sum(result.record.parameters for result in results),
-        "training": {**first.record.training, **adapt.model_dump(mode="json", exclude={"checkpoint_steps"})},
+        "training": {**first.record.training, **adapt.model_dump(mode="json", exclude=NO_PART)},
     }
     record = first.record.model_copy(update=changes)
+    here.wait()  # until every process has found that there is room for it
     bundle = Bundle.open(Path(config.bundle))
-    bundle.put(
-        f"adapters/{name}",
-        lambda folder: write_json(folder / "adapter.json", record.model_dump(mode="json")),
-    )
+    if here.first:
+        bundle.put(
+            f"adapters/{name}",
+            lambda folder: write_json(folder / "adapter.json", record.model_dump(mode="json")),
+        )
+    here.wait()
     return AdaptResult(bundle, name, record, first.base_before, last.base_after)
-
-
-def full_bundle(config: Run) -> Path:
-    """Where ``method: full`` writes its own base if nothing else is said."""
-    path = Path(config.bundle)
-    return path.with_name(f"{path.name}-{adapter_name(config)}")
-
-
-def _existing(where: Path, name: str, existing: Existing, run_sha256: str) -> AdaptResult | None:
-    """The adapter that is there and may be kept, or None where there is room; refuses before training."""
-    if existing == "replace" or not (where / MANIFEST).exists():
-        check_free(where, overwrite=True)
-        return None
-    bundle = Bundle.open(where)
-    if name not in bundle.adapters():
-        return None
-    record = read_record(bundle, name)
-    if existing == "keep" and record.run_sha256 == run_sha256:
-        return AdaptResult(bundle, name, record, record.base_sha256, bundle.manifest.base_sha256, kept=True)
-    other = " from other settings, data or base" if existing == "keep" else ""
-    raise ArtifactError(
-        f"{where} has an adapter '{name}' already{other}: choose another with --name (adapt.name), or "
-        "replace it with `aimc-deploy adapt --overwrite`"
-    )
-
-
-def _run_digest(config: Run, bundle: Bundle, data_sha256: str) -> str:
-    """What a checkpoint may be continued for: the same settings on the same base and data."""
-    content = {
-        "task": get_task(config.task).identity(),
-        "seed": config.seed,
-        "max_length": config.max_length,
-        "hardware": config.hardware.essentials(),
-        "adapt": config.adapt.essentials({"checkpoint_steps"}),
-        "base": bundle.manifest.base_sha256,
-        "digital": bundle.manifest.files["model.safetensors"].sha256,
-        "data": data_sha256,
-    }
-    if config.adapt.start_from is not None:
-        content["start"] = bundle.manifest.files[f"adapters/{config.adapt.start_from}/{WEIGHTS}"].sha256
-    return digest_of(content)
 
 
 def _create_full(

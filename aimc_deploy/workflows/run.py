@@ -13,6 +13,7 @@ from aimc_deploy.config.run import Run, Source
 from aimc_deploy.errors import ArtifactError
 from aimc_deploy.workflows import adapt, evaluate, map, report, several
 from aimc_deploy.workflows.progress import Progress, Silent
+from aimc_deploy.workflows.trackers import check_trackers
 
 
 @dataclass(frozen=True)
@@ -34,9 +35,11 @@ def run(config: Run, *, progress: Progress | None = None) -> Iterator[Step]:
 
     Raises:
         ArtifactError: the bundle or an adapter is there and comes from other settings.
+        ConfigError: a tracker is not installed.
         AimcError: as the steps raise it.
     """
     progress = progress or Silent()
+    check_trackers(config.adapt)
     path = Path(config.bundle)
     if (path / MANIFEST).exists():
         _check_same_base(config, path)

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import math
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate.data_loader import prepare_data_loader
 from safetensors import SafetensorError
 from torch import Tensor, nn
+from torch.utils.data import DataLoader
 from transformers import (
     DataCollatorWithPadding,
     Trainer,
@@ -19,11 +19,10 @@ from transformers import (
     TrainerControl,
     TrainerState,
     TrainingArguments,
+    set_seed,
 )
-from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_callback import PrinterCallback
 from transformers.trainer_pt_utils import LengthGroupedSampler
-from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from aimc_deploy.config.run import Adapt, Run
 from aimc_deploy.errors import ArtifactError, TrainingError
@@ -32,17 +31,23 @@ from aimc_deploy.nn.convert import analog_layers, bypassed
 from aimc_deploy.physics.random import derive_seed
 from aimc_deploy.tasks.features import Features
 from aimc_deploy.tasks.registry import Task
+from aimc_deploy.workflows import checkpoints
+from aimc_deploy.workflows.processes import Processes, together
 from aimc_deploy.workflows.progress import Progress
+from aimc_deploy.workflows.trackers import Arguments, keep_apart, parameters
 from aimc_deploy.workflows.training_noise import training_noise
 
 LEARNING_RATE = {"lora": 2.0e-4, "full": 5.0e-5}
 
 
 def training_arguments(
-    adapt: Adapt, folder: Path, *, epochs: float, seed: int, device: torch.device
-) -> TrainingArguments:
-    """The Trainer's settings: Adam with linear decay, no reports, checkpoints every so many steps."""
-    return TrainingArguments(
+    adapt: Adapt, folder: Path, *, epochs: float, seed: int, device: torch.device, name: str = ""
+) -> Arguments:
+    """The Trainer's settings: Adam with linear decay, checkpoints every so many steps, a run called ``name``.
+
+    Several processes all load whole batches, of which each computes its part: see :class:`PartOfBatch`.
+    """
+    return Arguments(
         output_dir=str(folder),
         num_train_epochs=epochs,
         per_device_train_batch_size=adapt.batch_size,
@@ -56,30 +61,42 @@ def training_arguments(
         save_strategy="steps",
         save_steps=adapt.checkpoint_steps,
         save_total_limit=2,
-        report_to="none",
+        report_to=list(adapt.report_to) or "none",
+        run_name=name,
+        project="aimc-deploy",
         disable_tqdm=True,
         seed=seed,
         data_seed=seed,
         use_cpu=device.type == "cpu",
         dataloader_pin_memory=device.type == "cuda",
         remove_unused_columns=False,
+        # Else the loss would be multiplied by the number of processes, for models that divide it by that.
+        average_tokens_across_devices=False,
+        ddp_find_unused_parameters=adapt.method == "full",
+        ddp_broadcast_buffers=False,
     )
 
 
-def complete_checkpoints(folder: Path) -> list[Path]:
-    """The checkpoints below ``folder`` that are whole; what an interrupt cut off in the writing is removed.
+class PartOfBatch:
+    """Pads a batch as one process alone would, and keeps this process's part of it.
 
-    The Trainer writes its state last.
+    A sample's result may depend on its padding. ``weight`` makes the mean over the processes, which is what
+    they exchange, the mean over the samples where the parts differ in size: it is 1 where they do not.
     """
-    found = []
-    for checkpoint in folder.glob(f"{PREFIX_CHECKPOINT_DIR}-*"):
-        try:
-            json.loads((checkpoint / TRAINER_STATE_NAME).read_bytes())
-        except (FileNotFoundError, ValueError):
-            shutil.rmtree(checkpoint)
-        else:
-            found.append(checkpoint)
-    return found
+
+    def __init__(self, tokenizer: Any, here: Processes) -> None:
+        self.pad = DataCollatorWithPadding(tokenizer)
+        self.here = here
+
+    def __call__(self, samples: list[dict[str, Any]]) -> dict[str, Any]:
+        whole = self.pad(samples)
+        if self.here.count == 1:
+            return whole
+        part = self.here.part(len(samples))
+        size = part.stop - part.start
+        # Without a sample of its own a process computes one for nothing, as the others wait for it.
+        batch = {key: value[part if size else slice(1)] for key, value in whole.items()}
+        return {**batch, "weight": size * self.here.count / len(samples)}
 
 
 class EpochOrder(LengthGroupedSampler):
@@ -108,15 +125,34 @@ class GuardedTrainer(Trainer):
 
     Args:
         gap_weight: of the gap between the logits with hardware and those without, added to the loss.
+        here: this process.
     """
 
-    def __init__(self, *args: Any, gap_weight: float = 0.0, **kwargs: Any) -> None:
+    def __init__(
+        self, *args: Any, gap_weight: float = 0.0, here: Processes | None = None, **kwargs: Any
+    ) -> None:
         super().__init__(*args, **kwargs)
         self.gap_weight = gap_weight
+        self.here = here or Processes()
 
-    def _get_train_sampler(self, train_dataset: Any = None) -> EpochOrder:
-        dataset: Any = self.train_dataset if train_dataset is None else train_dataset
-        return EpochOrder(self.args.train_batch_size, dataset.lengths, self.args.seed)
+    def get_train_dataloader(self) -> DataLoader[Any]:
+        """Whole batches in every process; accelerate would repeat samples where the last one is smaller."""
+        dataset: Any = self.train_dataset
+        size = self.args.train_batch_size
+        loader = DataLoader(
+            dataset,
+            batch_size=size,
+            sampler=EpochOrder(size, dataset.lengths, self.args.seed),
+            collate_fn=self.data_collator,
+            pin_memory=self.args.dataloader_pin_memory,
+        )
+        return prepare_data_loader(
+            loader, self.args.device, num_processes=1, process_index=0, put_on_device=True
+        )
+
+    def _save_rng_state(self, output_dir: str) -> None:
+        super()._save_rng_state(output_dir)
+        self.here.wait()  # before the state is written, which tells that the checkpoint is whole
 
     def _save_checkpoint(self, *args: Any, **kwargs: Any) -> None:
         try:
@@ -135,19 +171,24 @@ class GuardedTrainer(Trainer):
         return_outputs: bool = False,
         num_items_in_batch: Any = None,
     ) -> Any:
+        weight = inputs.pop("weight", 1)
         loss, outputs = super().compute_loss(model, inputs, True, num_items_in_batch)
         if self.gap_weight:
-            loss = loss + self.gap_weight * self._gap(model, inputs, outputs)
-        if not math.isfinite(float(loss.detach())):
+            loss = loss + self.gap_weight * self._gap(inputs, outputs)
+        if weight != 1:
+            loss = loss * weight
+        found = float(self.here.total(loss.detach())) / self.here.count
+        if not math.isfinite(found):
             step = self.state.global_step
             raise TrainingError(
-                f"the loss is {float(loss.detach())} at step {step}: lower adapt.learning_rate or "
+                f"the loss is {found} at step {step}: lower adapt.learning_rate or "
                 "adapt.weight_noise; the last good checkpoint continues with --resume"
             )
         return (loss, outputs) if return_outputs else loss
 
-    def _gap(self, model: Any, inputs: dict[str, Any], outputs: Any) -> Tensor:
+    def _gap(self, inputs: dict[str, Any], outputs: Any) -> Tensor:
         """Mean squared difference to the logits that the same parameters give without hardware or dropout."""
+        model: Any = self.model
         with torch.no_grad(), bypassed(model):
             clean = model.eval()(**inputs)
         model.train()
@@ -197,6 +238,7 @@ def train(
     name: str,
     resume: bool | None,
     device: torch.device,
+    here: Processes,
     progress: Progress,
 ) -> int:
     """Train ``model`` in place.
@@ -205,40 +247,43 @@ def train(
         work: folder of the checkpoints.
         name: of the adapter, for the progress.
         resume: continue from the last checkpoint; None: if there is one.
+        here: this process; several train together, each on its part of every batch.
 
     Returns:
         The number of steps.
 
     Raises:
         ArtifactError: there is nothing to resume, or a checkpoint cannot be written.
-        TrainingError: the loss is not a number.
+        TrainingError: the loss is not a number, or another process has ended.
     """
     adapt = config.adapt
-    checkpoints = bool(complete_checkpoints(work))
-    if resume and not checkpoints:
-        raise ArtifactError(f"nothing to resume for these settings in {work.parent}; run without --resume")
-    resume = checkpoints if resume is None else resume
-    if not resume:
-        shutil.rmtree(work, ignore_errors=True)
+    resume = checkpoints.prepare(work, here, resume)
     for layer in analog_layers(model).values():
         layer.digital()
         if adapt.hardware_aware and layer.weight.requires_grad:
             layer.simulate(adapt.weight_noise)
-    noise = training_noise(adapt, config.seed)
     arguments = training_arguments(
-        adapt, work, epochs=adapt.epochs or task.epochs, seed=config.seed, device=device
+        adapt, work, epochs=adapt.epochs or task.epochs, seed=config.seed, device=device, name=name
     )
+    arguments.parameters = parameters(config)
+    arguments._n_gpu = 1  # one process computes on one device, else transformers takes all that are here
     trainer = GuardedTrainer(
         model=model,
         args=arguments,
         train_dataset=features,
-        data_collator=DataCollatorWithPadding(tokenizer),
-        callbacks=[Reporter(progress, f"training {name}"), *noise],
+        data_collator=PartOfBatch(tokenizer, here),
+        callbacks=[Reporter(progress, f"training {name}"), *training_noise(adapt, config.seed, here.rank)],
         gap_weight=adapt.gap_weight,
+        here=here,
     )
+    if not here.first:  # else each would drop out the same of its part
+        set_seed(derive_seed(config.seed, "process", here.rank) % 2**32)
     # The Trainer would print its log lines; what a person sees comes from the reporter.
     trainer.remove_callback(PrinterCallback)
-    with silence():
+    losses = keep_apart(trainer, work.parent.with_suffix(".runs") / work.name)
+    with silence(), together():
         trainer.train(resume_from_checkpoint=resume)
+    if losses is not None:
+        progress.say(f"losses: tensorboard --logdir {losses}")
     model.eval()
     return trainer.state.global_step

@@ -11,16 +11,21 @@ from aimc_deploy.config.times import seconds
 from aimc_deploy.nn.convert import analog_layers, drift, program, sample_chip
 
 
-def training_noise(adapt: Adapt, seed: int) -> list[TrainerCallback]:
-    """What puts the hardware into each step of training; nothing where it is digital."""
+def training_noise(adapt: Adapt, seed: int, rank: int = 0) -> list[TrainerCallback]:
+    """What puts the hardware into each step of training; nothing where it is digital.
+
+    Args:
+        rank: of this process among several, which meet the same chip in the same step.
+    """
     if not adapt.hardware_aware:
         return []
     if adapt.method == "full" or adapt.noise == "weights":
         return [WeightNoise(adapt.weight_noise, adapt.noise_ramp)]
+    own = [OwnDraws(rank)] if rank else []
     if adapt.chip is not None:
-        return [OneChip(adapt.chip, seconds(adapt.age), seed)]
+        return [OneChip(adapt.chip, seconds(adapt.age), seed), *own]
     ages_s = seconds(adapt.youngest), seconds(adapt.drift)
-    return [AnotherChip(ages_s, seed, adapt.noise_level, adapt.noise_ramp)]
+    return [AnotherChip(ages_s, seed, adapt.noise_level, adapt.noise_ramp), *own]
 
 
 def _share(ramp: float, state: TrainerState) -> float:
@@ -83,3 +88,16 @@ class OneChip(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         drift(kwargs["model"], self.age_s, "training", state.global_step)
+
+
+class OwnDraws(TrainerCallback):
+    """Gives a process noise of its own for its part of a batch, on the chip that all of them meet."""
+
+    def __init__(self, rank: int) -> None:
+        self.rank = rank
+
+    def on_step_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        for layer in analog_layers(kwargs["model"]).values():
+            layer.draw_apart(self.rank)

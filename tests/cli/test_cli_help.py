@@ -41,7 +41,7 @@ COMMANDS: dict[str, tuple[str, set[str]]] = {
         "",
         {
             *("--task", "--bundle", "--name", "--method", "--no-hardware", "--out", "--train-samples"),
-            *("--start-from", "--from-chip", "--at", "--schedule"),
+            *("--start-from", "--from-chip", "--at", "--schedule", "--report-to"),
             *("--epochs", "--data-dir", "--resume", "--overwrite", "--device", "--dry-run"),
             *CONFIGURED,
             *SHOWN,
