@@ -8,6 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
+
+# How long an example takes says more of what else the machine does than of the code.
+settings.register_profile("no deadline", deadline=None)
+settings.load_profile("no deadline")
 
 # Before transformers or huggingface_hub is imported: nothing may be asked of a hub.
 os.environ["HF_HUB_OFFLINE"] = "1"
