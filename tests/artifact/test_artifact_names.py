@@ -58,7 +58,7 @@ PIECES = """
 """
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(
     st.lists(st.sampled_from([*PIECES.split(), "\n", " "]), max_size=8).map("".join)
     | st.from_regex(r"(adapters/|results/|report/)?[a-z./]{1,9}")

@@ -38,7 +38,6 @@ EXAMPLE = results(ROWS, {"b": 0.8, "a": 0.93})
 FRACTIONS = st.floats(0, 1)
 
 
-@settings(deadline=None)
 @given(st.lists(FRACTIONS, min_size=2, max_size=30))
 def test_statistics_are_those_of_scipy(values: list[float]) -> None:
     (summary,) = summarise(results(chips(*values)))
@@ -103,7 +102,6 @@ def test_json_round_trip() -> None:
     assert summary == [part.model_dump(mode="json") for part in summarise(EXAMPLE)]
 
 
-@settings(deadline=None)
 @given(st.lists(FRACTIONS | st.sampled_from([5e-324, 1e-17, 0.1 + 0.2, 1 / 3]), min_size=1, max_size=5))
 def test_no_figure_is_rounded_on_the_way(values: list[float]) -> None:
     measured = results(chips(*values))
@@ -140,7 +138,7 @@ def test_csv_leaves_open_what_was_not_measured() -> None:
     ]
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.randoms(use_true_random=False))
 def test_the_order_of_measuring_does_not_show(chance: random.Random) -> None:
     def shuffled(values: Sequence[Any]) -> tuple[Any, ...]:
@@ -217,7 +215,6 @@ def test_statistics_in_a_file_are_not_believed() -> None:
     assert summarise(from_json(changed(summary=[]))) == summarise(EXAMPLE)
 
 
-@settings(deadline=None)
 @given(st.text(max_size=80) | st.sampled_from(["\ud800", '{"schema_version": "1.0", "rows": [[[]]]}']))
 def test_random_text_is_refused_as_it_should_be(text: str) -> None:
     message = refusal(lambda: from_json(text))

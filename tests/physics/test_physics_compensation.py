@@ -39,7 +39,7 @@ def test_columns_that_conduct_nothing_keep_their_scale() -> None:
 
 
 @given(st.floats(0.01, 1), st.integers(0, 2**31))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_a_loss_shared_by_all_devices_is_undone(left: float, seed: int) -> None:
     weight = torch.randn(5, 7, generator=torch.Generator().manual_seed(seed))
     for kind in ("global", "per_column"):
@@ -48,7 +48,7 @@ def test_a_loss_shared_by_all_devices_is_undone(left: float, seed: int) -> None:
 
 
 @given(st.lists(st.floats(0.01, 1), min_size=4, max_size=4), st.integers(0, 2**31))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_a_loss_of_each_column_is_undone_column_by_column(left: list[float], seed: int) -> None:
     weight = torch.randn(4, 6, generator=torch.Generator().manual_seed(seed))
     now = weight * torch.tensor(left).unsqueeze(1)

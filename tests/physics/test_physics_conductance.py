@@ -11,7 +11,7 @@ from aimc_deploy.config.hardware import FixedClip, LayerGaussianClip, NoClip
 from aimc_deploy.physics.conductance import clip_weights, to_conductance, to_weight, weight_scale
 
 EPS = torch.finfo(torch.float32).eps
-FEW = settings(max_examples=60, deadline=None)
+FEW = settings(max_examples=60)
 matrices = st.integers(1, 5).flatmap(
     lambda rows: st.lists(
         st.lists(st.floats(-4, 4, width=32, allow_subnormal=False), min_size=rows, max_size=rows),

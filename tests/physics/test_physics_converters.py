@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from aimc_deploy.physics.converters import positive_levels, quantise_
 
 EPS = torch.finfo(torch.float32).eps
-FEW = settings(max_examples=100, deadline=None)
+FEW = settings(max_examples=100)
 bit_counts = st.integers(2, 10)
 full_scales = st.floats(0.125, 64, width=32)
 inputs = st.lists(st.floats(-100, 100, width=32, allow_subnormal=False), min_size=1, max_size=20)

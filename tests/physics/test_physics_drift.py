@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from aimc_deploy.physics.drift import drift_conductance
 
 DOUBLE = torch.float64
-FEW = settings(max_examples=100, deadline=None)
+FEW = settings(max_examples=100)
 exponents = st.floats(0, 0.3)
 decades = st.floats(0, 9)
 

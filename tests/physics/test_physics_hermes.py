@@ -14,7 +14,7 @@ from aimc_deploy.config.hardware import HermesDevice
 from aimc_deploy.physics.device import device_model
 from aimc_deploy.physics.hermes import DRIFT_MEAN, Branch, HermesModel, polynomial
 
-FEW = settings(max_examples=100, deadline=None)
+FEW = settings(max_examples=100)
 ONE, TWO = HermesDevice(num_devices=1), HermesDevice(num_devices=2)
 
 

@@ -6,7 +6,7 @@ import math
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from aimc_deploy.config.hardware import PCMDevice
@@ -67,7 +67,6 @@ def test_the_exponents_scatter_as_a_folded_normal() -> None:
 
 
 @given(rels, rels)
-@settings(deadline=None)
 def test_stronger_devices_drift_and_flicker_less(rel_1: float, rel_2: float) -> None:
     weak, strong = sorted((rel_1, rel_2))
     assert 0.049 <= nu(strong, 0.0) <= nu(weak, 0.0) <= 0.1

@@ -88,7 +88,7 @@ def test_the_noise_scale_multiplies_the_error(scale: float) -> None:
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=20), st.integers(0, 2**31))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_conductances_and_exponents_are_never_negative(rels: list[float], seed: int) -> None:
     for device in (PCMDevice(programming_noise_scale=10), HermesDevice(), HermesDevice(num_devices=1)):
         model = device_model(device)

@@ -8,7 +8,7 @@ import statistics
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -32,7 +32,6 @@ def test_seeds_stay_the_same_from_release_to_release() -> None:
 
 
 @given(paths, paths)
-@settings(deadline=None)
 def test_other_names_give_another_seed(first: list[object], second: list[object]) -> None:
     same = [(type(name), repr(name)) for name in first] == [(type(name), repr(name)) for name in second]
     assert (derive_seed(*first) == derive_seed(*second)) is same  # type: ignore[arg-type]

@@ -97,7 +97,7 @@ def test_the_reading_at_zero_seconds_is_not_free_of_noise(noisy_model: DeviceMod
     st.floats(0, 20),
     st.integers(0, 2**31),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_readings_are_finite_and_never_negative(
     rels: list[float], t_s: float, scale: float, seed: int
 ) -> None:

@@ -103,7 +103,7 @@ def test_the_nearest_of_several_answers_counts() -> None:
 
 
 @given(st.integers(1, 390), st.integers(0, 389), st.integers(1, 12), st.sampled_from([24, 64, 320, 384]))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_windows_cover_the_context_and_know_the_answer(
     tokenizer: PreTrainedTokenizerFast, words: int, first: int, length: int, max_length: int
 ) -> None:

@@ -15,7 +15,7 @@ from aimc_deploy.tile import elementwise, fused
 from aimc_deploy.tile.mvm import mvm
 from aimc_deploy.tile.periphery import Periphery
 
-FEW = settings(max_examples=80, deadline=None)
+FEW = settings(max_examples=80)
 bits = st.one_of(st.none(), st.integers(2, 12))
 ranges = st.one_of(st.none(), st.floats(0.25, 8))
 

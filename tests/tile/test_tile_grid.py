@@ -16,7 +16,7 @@ from aimc_deploy.physics.random import stream
 from aimc_deploy.tile.grid import Grid, Layout, cut
 
 EPS = torch.finfo(torch.float32).eps
-FEW = settings(max_examples=100, deadline=None)
+FEW = settings(max_examples=100)
 Build = Callable[..., Hardware]
 
 

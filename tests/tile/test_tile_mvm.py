@@ -18,7 +18,7 @@ from aimc_deploy.tile.periphery import Periphery
 
 IDEAL = Periphery(dac_bits=None, adc_bits=None, output_range=1e6, output_noise=0.0)
 COARSE = Periphery(dac_bits=4, adc_bits=4, output_range=2.0, output_noise=0.0)
-FEW = settings(max_examples=60, deadline=None)
+FEW = settings(max_examples=60)
 
 
 def inputs(*shape: int, seed: int = 0) -> Tensor:
