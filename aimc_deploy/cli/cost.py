@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from aimc_deploy.cli import options
-from aimc_deploy.cli.output import emit, guarded, next_step, out
+from aimc_deploy.cli.output import emit, guarded, loading, next_step, out
 
 if TYPE_CHECKING:
     from aimc_deploy.workflows.cost import CostResult
@@ -66,7 +66,8 @@ def command(
         },
         hardware_of_bundle=model is None,
     )
-    from aimc_deploy.workflows import cost as workflow
+    with loading(output):
+        from aimc_deploy.workflows import cost as workflow
 
     result = workflow.run(
         Path(run.bundle) if model is None else run.source,

@@ -119,12 +119,14 @@ def run(
     )
     rows: list[Row] = []
     layers: list[LayerErrors] = []
+    done, chips_asked = 0, sum(job.chip != DIGITAL for job in jobs)
     for found in run_jobs(jobs, workers(config, len(jobs))):
         if isinstance(found, LayerErrors):
             layers.append(found)
             continue
         rows.append(found)
-        progress.advance(1, f"{found.metrics[task.metric]:.3f} at {found.time}")
+        done += found.chip != DIGITAL and found.time == times[-1]
+        progress.advance(1, f"chips {done}/{chips_asked}, {found.metrics[task.metric]:.3f} at {found.time}")
     results = Results(
         task=task.name,
         metric=task.metric,
