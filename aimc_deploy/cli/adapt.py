@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from aimc_deploy.cli import options
-from aimc_deploy.cli.output import Bar, emit, err, guarded, next_step, note, out
+from aimc_deploy.cli.output import Bar, emit, err, guarded, loading, next_step, note, out
 
 if TYPE_CHECKING:
     from aimc_deploy.config.run import Run
@@ -103,8 +103,9 @@ def command(
         emit(output, run.model_dump(mode="json"), lambda: out.print_json(run.model_dump_json()))
         note(output, "dry run: nothing was trained or written")
         return
-    from aimc_deploy.workflows import adapt as workflow
-    from aimc_deploy.workflows import processes, several
+    with loading(output):
+        from aimc_deploy.workflows import adapt as workflow
+        from aimc_deploy.workflows import processes, several
 
     try:
         with Bar(output) as bar:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from aimc_deploy.cli import options
-from aimc_deploy.cli.output import emit, guarded, next_step, out
+from aimc_deploy.cli.output import emit, guarded, loading, next_step, out
 from aimc_deploy.report.quantities import UNCOUNTED, percent_told, sizes, sources, time_told, totals
 
 if TYPE_CHECKING:
@@ -65,7 +65,8 @@ def command(
         },
         hardware_of_bundle=model is None,
     )
-    from aimc_deploy.workflows import cost as workflow
+    with loading(output):
+        from aimc_deploy.workflows import cost as workflow
 
     result = workflow.run(
         Path(run.bundle) if model is None else run.source,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from aimc_deploy.cli import options
-from aimc_deploy.cli.output import emit, guarded, out
+from aimc_deploy.cli.output import emit, guarded, loading, out
 
 
 @guarded
@@ -15,7 +15,8 @@ def command(output: options.Output = options.Format.human, debug: options.Debug 
         aimc-deploy env
         aimc-deploy env --format json
     """
-    from aimc_deploy.workflows import env as workflow
+    with loading(output):
+        from aimc_deploy.workflows import env as workflow
 
     found = workflow.run()
     width = max(map(len, found))

@@ -10,7 +10,7 @@ import typer
 
 from aimc_deploy.cli import options
 from aimc_deploy.cli.inspect import show_ledger
-from aimc_deploy.cli.output import Bar, emit, err, guarded, next_step, note, out
+from aimc_deploy.cli.output import Bar, emit, err, guarded, loading, next_step, note, out
 from aimc_deploy.config.run import Run
 from aimc_deploy.errors import ConfigError, GateFailed
 
@@ -97,8 +97,9 @@ def command(
         },
         hardware_of_bundle=True,
     )
-    from aimc_deploy.workflows import evaluate as workflow
-    from aimc_deploy.workflows import several
+    with loading(output):
+        from aimc_deploy.workflows import evaluate as workflow
+        from aimc_deploy.workflows import several
 
     if several.is_several(run.task):
         if results is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from aimc_deploy.cli import options
-from aimc_deploy.cli.output import emit, guarded, next_step, out
+from aimc_deploy.cli.output import emit, guarded, loading, next_step, out
 
 
 @guarded
@@ -21,7 +21,8 @@ def command(
         aimc-deploy inspect
         aimc-deploy inspect --bundle my-bundle --format json
     """
-    from aimc_deploy.workflows import inspect as workflow
+    with loading(output):
+        from aimc_deploy.workflows import inspect as workflow
 
     found = workflow.run(options.bundle_path(bundle))
     emit(output, found, lambda: show(found))

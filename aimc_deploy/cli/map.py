@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from aimc_deploy.cli import options
-from aimc_deploy.cli.output import Bar, emit, err, guarded, next_step, note, out
+from aimc_deploy.cli.output import Bar, emit, guarded, loading, next_step, note, out
 
 if TYPE_CHECKING:
     from aimc_deploy.artifact.sensitivity import Sensitivity
@@ -108,15 +108,14 @@ def command(
             "seed": seed,
         },
     )
-    if output is options.Format.human:
-        err.print(f"loading {run.source.path or 'the bundled reduced MobileBERT'}")
-    from aimc_deploy.workflows import map as workflow
-
+    with loading(output):
+        from aimc_deploy.workflows import map as workflow
     measured = None
-    if auto_digital:
-        from aimc_deploy.workflows import sensitivity
+    with Bar(output) as bar:
+        bar.say(f"loading {run.source.path or 'the bundled reduced MobileBERT'}")
+        if auto_digital:
+            from aimc_deploy.workflows import sensitivity
 
-        with Bar(output) as bar:
             result, measured = sensitivity.run(
                 run,
                 Path(run.bundle),
@@ -127,8 +126,8 @@ def command(
                 overwrite=overwrite,
                 progress=bar,
             )
-    else:
-        result = workflow.run(run, Path(run.bundle), dry_run=dry_run, overwrite=overwrite)
+        else:
+            result = workflow.run(run, Path(run.bundle), dry_run=dry_run, overwrite=overwrite, progress=bar)
     payload = {
         "bundle": None if dry_run else run.bundle,
         "source": result.provenance,

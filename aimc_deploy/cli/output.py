@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import sys
+import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Any
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    Task,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.text import Text
 
 from aimc_deploy.cli.options import Format
@@ -82,24 +93,57 @@ def next_step(output: Format, command: str) -> None:
         err.print(Text.assemble("next: ", (command, "bold")))
 
 
+def _is_watched() -> bool:
+    """Whether standard error is a screen that can be drawn on; FORCE_COLOR makes none of a file."""
+    return err.is_interactive and err.file.isatty()
+
+
+@contextlib.contextmanager
+def loading(output: Format) -> Iterator[None]:
+    """Show that something happens while torch and what needs it are imported, which takes seconds."""
+    watched = output is Format.human and _is_watched()
+    with err.status("loading libraries") if watched else contextlib.nullcontext():
+        yield
+
+
+class _Count(MofNCompleteColumn):
+    """Steps done, where it is known how many there are."""
+
+    def render(self, task: Task) -> Text:
+        return Text() if task.total is None else super().render(task)
+
+
+class _Clock(TimeRemainingColumn):
+    """Time left, or where nobody knows it the time that has passed."""
+
+    def render(self, task: Task) -> Text:
+        return TimeElapsedColumn().render(task) if task.total is None else super().render(task)
+
+
+PLAIN_S = 2.0
+"""Least time between two lines of progress in a log; the last one of a stage always comes."""
+
+
 class Bar:
     """Draws a workflow's progress on a terminal, and prints a line now and then where there is none."""
 
     def __init__(self, output: Format) -> None:
         self.quiet = output is not Format.human
+        self.drawn = not self.quiet and _is_watched()
         self.bar = Progress(
+            SpinnerColumn(),
             TextColumn("{task.description}", markup=False),
             BarColumn(),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(),
+            _Count(),
+            _Clock(),
             TextColumn("{task.fields[note]}", markup=False),
             console=err,
             transient=True,
-            disable=self.quiet or not err.is_terminal,
+            disable=not self.drawn,
         )
         self.task: Any = None
         self.done = self.total = 0
-        self.shown = 0
+        self.told = 0.0
 
     def __enter__(self) -> Bar:
         self.bar.start()
@@ -110,18 +154,18 @@ class Bar:
     ) -> None:
         self.bar.stop()
 
-    def start(self, what: str, total: int) -> None:
+    def start(self, what: str, total: int | None) -> None:
         if self.task is not None:
             self.bar.remove_task(self.task)
         self.task = self.bar.add_task(what, total=total, note="")
-        self.what, self.done, self.total, self.shown = what, 0, total, 0
+        self.what, self.done, self.total, self.told = what, 0, total or 0, time.monotonic()
 
     def advance(self, steps: int = 1, note: str = "") -> None:
         self.done += steps
         self.bar.update(self.task, advance=steps, note=note)
-        tenths = 10 * self.done // max(1, self.total)
-        if not self.quiet and not err.is_terminal and tenths > self.shown:
-            self.shown = tenths
+        now = time.monotonic()
+        if not self.quiet and not self.drawn and (self.done == self.total or now - self.told > PLAIN_S):
+            self.told = now
             err.print(f"{self.what}: {self.done}/{self.total} {note}".rstrip())
 
     def say(self, message: str) -> None:

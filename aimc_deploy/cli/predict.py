@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from aimc_deploy.cli import options
-from aimc_deploy.cli.output import emit, guarded, out
+from aimc_deploy.cli.output import Bar, emit, guarded, loading, out
 
 if TYPE_CHECKING:
     from aimc_deploy.workflows.predict import Prediction
@@ -59,11 +59,19 @@ def command(
         },
         hardware_of_bundle=True,
     )
-    from aimc_deploy.workflows import predict as workflow
+    with loading(output):
+        from aimc_deploy.workflows import predict as workflow
 
-    found = workflow.run(
-        run, text or (), file=file, adapter=adapter, chip=None if no_hardware else chip, at=at
-    )
+    with Bar(output) as bar:
+        found = workflow.run(
+            run,
+            text or (),
+            file=file,
+            adapter=adapter,
+            chip=None if no_hardware else chip,
+            at=at,
+            progress=bar,
+        )
     emit(output, [asdict(part) for part in found], lambda: show(found))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from aimc_deploy.cli import options
-from aimc_deploy.cli.output import emit, guarded, out
+from aimc_deploy.cli.output import emit, guarded, loading, out
 
 if TYPE_CHECKING:
     from aimc_deploy.workflows.report import ReportResult
@@ -24,7 +24,8 @@ def command(
         aimc-deploy report
         aimc-deploy report --bundle my-bundle
     """
-    from aimc_deploy.workflows import report as workflow
+    with loading(output):
+        from aimc_deploy.workflows import report as workflow
 
     result = workflow.run(options.bundle_path(bundle))
     emit(output, {"report": str(result.path)}, lambda: show(result))

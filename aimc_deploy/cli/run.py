@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from aimc_deploy.cli import adapt, evaluate, map, options, report
-from aimc_deploy.cli.output import Bar, emit, guarded, next_step, note, out
+from aimc_deploy.cli.output import Bar, emit, guarded, loading, next_step, note, out
 from aimc_deploy.errors import GateFailed
 
 
@@ -49,7 +49,8 @@ def command(
         emit(output, run.model_dump(mode="json"), lambda: out.print_json(run.model_dump_json()))
         note(output, "dry run: nothing was done")
         return
-    from aimc_deploy.workflows import run as workflow
+    with loading(output):
+        from aimc_deploy.workflows import run as workflow
 
     steps: list[dict[str, Any]] = []
     failures: list[str] = []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from aimc_deploy.cli import options
-from aimc_deploy.cli.output import emit, guarded, next_step, out
+from aimc_deploy.cli.output import emit, guarded, loading, next_step, out
 
 
 @guarded
@@ -21,8 +21,9 @@ def command(
     """
     from rich.table import Table
 
-    from aimc_deploy.tasks.data import where
-    from aimc_deploy.tasks.registry import TASKS
+    with loading(output):
+        from aimc_deploy.tasks.data import where
+        from aimc_deploy.tasks.registry import TASKS
 
     rows = [
         {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from aimc_deploy.cli import options
-from aimc_deploy.cli.output import emit, guarded, next_step, out
+from aimc_deploy.cli.output import emit, guarded, loading, next_step, out
 from aimc_deploy.errors import ArtifactError
 
 
@@ -20,7 +20,8 @@ def command(
         aimc-deploy verify
         aimc-deploy verify --bundle my-bundle
     """
-    from aimc_deploy.artifact.bundle import Bundle
+    with loading(output):
+        from aimc_deploy.artifact.bundle import Bundle
 
     opened = Bundle.open(options.bundle_path(bundle), check=False)
     problems = opened.verify()

@@ -100,6 +100,7 @@ def run(
         return found
     if adapt.schedule:
         return _schedule(config, name, run_sha256, existing, here, progress)
+    progress.start(f"preparing {task.name}", None)
     tokenizer = base.read_tokenizer(bundle)
     max_length = config.max_length or task.max_length
     train_set, dev_set = (prepare(task, split, tokenizer, max_length) for split in (train, data.dev))

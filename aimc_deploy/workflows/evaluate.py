@@ -142,12 +142,14 @@ def run(
     rows: list[Row] = []
     alone: list[Alone] = []
     layers: list[LayerErrors] = []
+    done, chips_asked = 0, sum(job.chip != DIGITAL for job in jobs)
     for found in run_jobs(jobs, config.executor):
         if isinstance(found, LayerErrors):
             layers.append(found)
             continue
         alone.append(found) if isinstance(found, Alone) else rows.append(found)
-        progress.advance(1, f"{found.metrics[task.metric]:.3f} at {found.time}")
+        done += found.chip != DIGITAL and found.time == times[-1]
+        progress.advance(1, f"chips {done}/{chips_asked}, {found.metrics[task.metric]:.3f} at {found.time}")
     results = Results(
         task=task.name,
         metric=task.metric,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from aimc_deploy.nn.convert import analog_layers, base_sha256, map_layer, replac
 from aimc_deploy.nn.shared_tiles import largest_weights, set_places
 from aimc_deploy.workflows.base import tile_map, write_base
 from aimc_deploy.workflows.env import library_versions
+from aimc_deploy.workflows.progress import Progress, Silent
 
 
 @dataclass(frozen=True)
@@ -37,13 +38,22 @@ class MapResult:
     bundle: Bundle | None
 
 
-def run(config: Run, out: Path, *, dry_run: bool = False, overwrite: bool = False) -> MapResult:
+def run(
+    config: Run,
+    out: Path,
+    *,
+    dry_run: bool = False,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> MapResult:
     """Load the checkpoint, place every static matrix on tiles, and write the bundle.
 
     Raises:
         ModelError: the checkpoint cannot be had, or nothing of it can be analog.
         ArtifactError: ``out`` exists already.
     """
+    progress = progress or Silent()
+    progress.start("loading the model", None)
     checkpoint = load_checkpoint(config.source)
     model, hardware = checkpoint.model, config.hardware
     provenance = dict(checkpoint.provenance)
@@ -56,7 +66,9 @@ def run(config: Run, out: Path, *, dry_run: bool = False, overwrite: bool = Fals
     plan = plan_model(model, hardware)
     if dry_run:
         return MapResult(hardware, plan, provenance, None)
-    map_model(model, plan, hardware)
+    progress.start("mapping layers", len(plan["analog"]))
+    map_model(model, plan, hardware, progress.advance)
+    progress.start("writing the bundle", None)
     bundle = create_bundle(config, out, model, checkpoint.tokenizer, plan, provenance, overwrite=overwrite)
     return MapResult(hardware, plan, provenance, bundle)
 
@@ -80,15 +92,24 @@ def plan_model(model: PreTrainedModel, hardware: Hardware) -> dict[str, Any]:
     return tile_map(choices, trace(model, names), hardware)
 
 
-def map_model(model: nn.Module, plan: Mapping[str, Any], hardware: Hardware) -> None:
-    """Put the linear layers of a tile map onto tiles, in place."""
+def map_model(
+    model: nn.Module,
+    plan: Mapping[str, Any],
+    hardware: Hardware,
+    advance: Callable[[int], None] | None = None,
+) -> None:
+    """Put the linear layers of a tile map onto tiles, in place; ``advance`` hears of each."""
     linear = {}
     for entry in plan["analog"]:
         layer = model.get_submodule(entry["layer"])
         assert isinstance(layer, nn.Linear)
         linear[entry["layer"]] = layer
     largest = largest_weights(linear, plan, hardware) if hardware.mapping.scale == "tile" else {}
-    layers = {name: map_layer(layer, name, hardware, largest.get(name)) for name, layer in linear.items()}
+    layers = {}
+    for name, layer in linear.items():
+        layers[name] = map_layer(layer, name, hardware, largest.get(name))
+        if advance is not None:
+            advance(1)
     set_places(layers, plan)
     replace_layers(model, layers)
 

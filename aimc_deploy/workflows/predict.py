@@ -22,7 +22,8 @@ from aimc_deploy.workflows import base
 from aimc_deploy.workflows.adapters import device_of, read_record
 from aimc_deploy.workflows.choose import usual_adapter
 from aimc_deploy.workflows.deployed import DeployedModel
-from aimc_deploy.workflows.logits import predict
+from aimc_deploy.workflows.logits import batch_count, predict
+from aimc_deploy.workflows.progress import Progress, Silent
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,7 @@ def run(
     adapter: str | None = None,
     chip: int | None = 0,
     at: str = "0s",
+    progress: Progress | None = None,
 ) -> list[Prediction]:
     """Predictions in the order of the texts.
 
@@ -79,7 +81,10 @@ def run(
         model.digital()
     else:
         model.program(chip).drift(at)
-    logits = predict(model, features, tokenizer, config.evaluate.batch_size)
+    size = config.evaluate.batch_size
+    progress = progress or Silent()
+    progress.start("predicting", batch_count(features, size))
+    logits = predict(model, features, tokenizer, size, progress.advance)
     pairs = list(zip(*columns, strict=True))
     if isinstance(features, Windows):
         answers = best_answers(logits, features)

@@ -8,8 +8,8 @@ from typing import Protocol
 class Progress(Protocol):
     """Receives what a workflow reports; the command line draws it."""
 
-    def start(self, what: str, total: int) -> None:
-        """A stage of ``total`` steps begins; it replaces the one before."""
+    def start(self, what: str, total: int | None) -> None:
+        """A stage of ``total`` steps begins; it replaces the one before. None: nobody knows how many."""
         ...
 
     def advance(self, steps: int = 1, note: str = "") -> None:
@@ -24,7 +24,7 @@ class Progress(Protocol):
 class Silent:
     """Reports nothing."""
 
-    def start(self, what: str, total: int) -> None:
+    def start(self, what: str, total: int | None) -> None:
         pass
 
     def advance(self, steps: int = 1, note: str = "") -> None:

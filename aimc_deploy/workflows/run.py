@@ -45,7 +45,7 @@ def run(config: Run, *, progress: Progress | None = None) -> Iterator[Step]:
         _check_same_base(config, path)
         yield Step("map", True, None)
     else:
-        yield Step("map", False, map.run(config, path))
+        yield Step("map", False, map.run(config, path, progress=progress))
     for task in several.with_data(config).tasks:
         yield from _task(config.model_copy(update={"task": task}), progress)
     yield Step("report", False, report.run(path))

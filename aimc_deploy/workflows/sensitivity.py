@@ -78,7 +78,9 @@ def run(
     mapping = config.hardware.mapping
     mapping = mapping.model_copy(update={"digital": (*mapping.digital, *measured.digital)})
     hardware = config.hardware.model_copy(update={"mapping": mapping})
-    mapped = map.run(config.model_copy(update={"hardware": hardware}), out, overwrite=overwrite)
+    mapped = map.run(
+        config.model_copy(update={"hardware": hardware}), out, overwrite=overwrite, progress=progress
+    )
     assert mapped.bundle is not None
     picture = sensitivity_picture(Bundle.open(work).read_json("tile_map.json"), measured)
     mapped.bundle.put_files(
@@ -97,7 +99,7 @@ def _head(config: Run, work: Path, progress: Progress) -> str:
     """Map everything and train an adapter without hardware; the name of it."""
     if not (work / MANIFEST).exists():
         work.parent.mkdir(parents=True, exist_ok=True)
-        map.run(config, work, overwrite=True)
+        map.run(config, work, overwrite=True, progress=progress)
     digital = variants(config.model_copy(update={"bundle": str(work), "baselines": ("digital",)}))[0]
     return adapt.run(digital, resume=None, existing="keep", progress=progress).name
 
@@ -160,6 +162,7 @@ def _measure(
         progress.say(f"{kept} layers digital: {task.metric} {fmean(found):.4f}")
         return exact - fmean(found)
 
+    progress.start("choosing layers", None)
     kept, lost = _fewest(loss, len(ranked), max_drop, exact - fmean(analog))
     digital = tuple(effect.layer for effect in ranked[:kept])
     sizes = {name: layer.weight.numel() for name, layer in layers.items()}

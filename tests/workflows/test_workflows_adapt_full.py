@@ -109,7 +109,7 @@ def test_a_folder_that_is_no_bundle_is_refused_before_training(
     (tmp_path / "mine" / "letter.txt").write_text("dear")
 
     class Never:
-        def start(self, what: str, total: int) -> None:
+        def start(self, what: str, total: int | None) -> None:
             raise AssertionError(f"{what} began")
 
         def advance(self, steps: int = 1, note: str = "") -> None: ...

@@ -25,11 +25,11 @@ class Stopping:
 
     def __init__(self, after: int | None = None) -> None:
         self.after = after
-        self.stages: list[tuple[str, int]] = []
+        self.stages: list[tuple[str, int | None]] = []
         self.steps: dict[str, int] = {}
         self.first: dict[str, int] = {}
 
-    def start(self, what: str, total: int) -> None:
+    def start(self, what: str, total: int | None) -> None:
         self.stages.append((what, total))
 
     def advance(self, steps: int = 1, note: str = "") -> None:
@@ -67,7 +67,7 @@ def test_a_resumed_run_gives_the_bytes_of_an_uninterrupted_one(
     assert files_of(mapped) == before, "an interrupted run leaves the bundle alone"
     progress = Stopping()
     adapt.run(config, resume=True, progress=progress)
-    assert progress.stages[0] == ("training sst2", 12)
+    assert progress.stages[:2] == [("preparing sst2", None), ("training sst2", 12)]
     assert progress.first["training sst2"] == checkpoint, "it continued from the last checkpoint"
     assert progress.steps["training sst2"] == 12
     assert files_of(mapped / "adapters") == files_of(uninterrupted / "adapters")

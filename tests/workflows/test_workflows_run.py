@@ -151,7 +151,7 @@ def test_an_interrupted_run_continues_to_the_same_files(
     class Stopping:
         steps = 0
 
-        def start(self, what: str, total: int) -> None:
+        def start(self, what: str, total: int | None) -> None:
             self.what = what
 
         def advance(self, steps: int = 1, note: str = "") -> None:

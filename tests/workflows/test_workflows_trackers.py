@@ -33,7 +33,7 @@ class Said:
     def __init__(self) -> None:
         self.lines: list[str] = []
 
-    def start(self, what: str, total: int) -> None:
+    def start(self, what: str, total: int | None) -> None:
         pass
 
     def advance(self, steps: int = 1, note: str = "") -> None:
