@@ -107,8 +107,8 @@ def recipe(bundle: Path, checkpoint: Path, data: Path, **changes: Any) -> Run:
     """Settings small enough for a test: six steps of training, two chips, two times.
 
     Args:
-        changes: of :class:`Run`, or ``workers``; a mapping for ``adapt`` and ``evaluate`` changes only what it names, and
-            ``hardware`` may be the name of a preset.
+        changes: of :class:`Run`, or ``workers``; a mapping for ``adapt`` and ``evaluate`` changes only what
+            it names, and ``hardware`` may be the name of a preset.
     """
     hardware = changes.pop("hardware", "pcm-x4")
     adapt = {

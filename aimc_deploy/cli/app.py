@@ -17,6 +17,7 @@ from aimc_deploy.cli import (
     predict,
     report,
     run,
+    sweep,
     tasks,
     verify,
 )
@@ -40,6 +41,7 @@ for name, function in {
     "cost": cost.command,
     "report": report.command,
     "run": run.command,
+    "sweep": sweep.command,
     "inspect": inspect.command,
     "verify": verify.command,
     "tasks": tasks.command,

@@ -33,7 +33,8 @@ from transformers import (
 )
 
 from aimc_deploy.artifact.bundle import Bundle
-from aimc_deploy.artifact.files import read_json, write_json, write_tensors
+from aimc_deploy.artifact.files import read_json, write_json
+from aimc_deploy.artifact.tensors import write_tensors
 from aimc_deploy.config.hardware import Hardware
 from aimc_deploy.config.run import Lora
 from aimc_deploy.config.times import seconds

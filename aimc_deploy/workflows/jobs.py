@@ -78,8 +78,8 @@ def run_jobs(jobs: list[Job], executor: Executor) -> Iterator[Row | LayerErrors]
             job = jobs[ended.place]
             what = "the model without hardware" if job.chip == DIGITAL else f"chip {job.chip}"
             raise WorkerLost(
-                f"{what} with adapter '{job.adapter}' was lost twice: {ended.reason}; run it again with fewer "
-                "workers (--workers 1)"
+                f"{what} with adapter '{job.adapter}' was lost twice: {ended.reason}; run it again with "
+                "fewer workers (--workers 1)"
             )
         yield from ended.value
 

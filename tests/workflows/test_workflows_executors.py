@@ -77,7 +77,7 @@ def test_jobs_give_the_same_wherever_they_run(executor: Executor, tmp_path: Path
 def test_an_error_of_the_function_is_raised_here_and_not_tried_again(
     executor: Executor, tmp_path: Path
 ) -> None:
-    with pytest.raises(DataError, match="^1 is no number$"):
+    with pytest.raises(DataError, match=r"^1 is no number$"):
         outcomes(executor, [Work(number, tmp_path, fails=number == 1) for number in range(2)])
     assert len(list(tmp_path.glob("1-*"))) == 1
     assert multiprocessing.active_children() == []
