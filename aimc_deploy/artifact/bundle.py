@@ -23,7 +23,6 @@ from aimc_deploy.artifact.contents import check_free, entries_of, entry_of, layo
 from aimc_deploy.artifact.files import (
     TEMPORARY,
     load_json,
-    load_tensors,
     open_regular,
     printable,
     read_json,
@@ -53,6 +52,7 @@ from aimc_deploy.artifact.manifest import (
     read_manifest,
     write_manifest,
 )
+from aimc_deploy.artifact.tensors import load_tensors
 from aimc_deploy.errors import ArtifactError
 from aimc_deploy.version import __version__
 

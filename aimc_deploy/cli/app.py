@@ -22,6 +22,7 @@ from aimc_deploy.cli import (
     predict,
     report,
     run,
+    sweep,
     tasks,
     verify,
 )
@@ -51,6 +52,7 @@ for name, function in {
     "cost": cost.command,
     "report": report.command,
     "run": run.command,
+    "sweep": sweep.command,
     "inspect": inspect.command,
     "verify": verify.command,
     "tasks": tasks.command,

@@ -78,16 +78,20 @@ def show(
 
 @app.command("schema")
 @guarded
-def schema(debug: options.Debug = False) -> None:
+def schema(
+    sweep: Annotated[bool, typer.Option("--sweep", help="Of a sweep in the place of a recipe.")] = False,
+    debug: options.Debug = False,
+) -> None:
     """Print the JSON Schema of a recipe, for editors and other programs.
 
     Examples:
 
         aimc-deploy config schema > recipe.schema.json
+        aimc-deploy config schema --sweep > sweep.schema.json
     """
-    from aimc_deploy.config.load import recipe_schema
+    from aimc_deploy.config.load import recipe_schema, sweep_schema
 
-    typer.echo(json.dumps(recipe_schema(), indent=2))
+    typer.echo(json.dumps(sweep_schema() if sweep else recipe_schema(), indent=2))
 
 
 @app.command("validate")

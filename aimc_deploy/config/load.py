@@ -10,16 +10,19 @@ import difflib
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
 from aimc_deploy.config.chip import FaultMap
 from aimc_deploy.config.hardware import Hardware
+from aimc_deploy.config.mistakes import checked
 from aimc_deploy.config.run import Run
+from aimc_deploy.config.sweep import Sweep
 from aimc_deploy.config.task import TaskFile
 from aimc_deploy.config.yaml_file import Document, Key, parse_yaml, read_yaml
 from aimc_deploy.errors import ConfigError
@@ -40,8 +43,16 @@ def load_run(
     Raises:
         ConfigError: every mistake at once, each with its place, dotted key and what is allowed.
     """
-    layers = [_recipe(recipe)] if recipe else []
-    layers += [_override(text) for text in overrides]
+    layers = [read_recipe(recipe)] if recipe else []
+    return merge([*layers, *map(override, overrides)], recipe, hardware=hardware)
+
+
+def merge(layers: Sequence[Document], recipe: Path | None = None, *, hardware: Hardware | None = None) -> Run:
+    """Layers of settings laid over each other, later ones on top; see :func:`load_run`.
+
+    Args:
+        recipe: beside which presets are looked for, too.
+    """
     named = [layer for layer in layers if _preset_key(layer.data)]
     if named:
         base = _preset_layer(named[-1], recipe)
@@ -51,7 +62,7 @@ def load_run(
     for layer in layers:
         data = _lay_over(data, _without_preset(layer.data))
         places |= layer.places
-    return _checked(Run, data, places)
+    return checked(Run, data, places)
 
 
 def load_hardware_json(path: Path) -> Hardware:
@@ -64,7 +75,7 @@ def load_hardware_json(path: Path) -> Hardware:
         content = json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError) as error:
         raise ConfigError(f"{path}: cannot be read ({error}); map the model again") from None
-    return _checked(Hardware, content, {(): str(path)})
+    return checked(Hardware, content, {(): str(path)})
 
 
 def load_faults(path: Path) -> FaultMap:
@@ -90,7 +101,7 @@ def _loaded(model: type[Any], path: Path, what: str) -> Any:
     document = read_yaml(path)
     if not isinstance(document.data, dict):
         raise ConfigError(f"{path}: {what}")
-    return _checked(model, document.data, document.places)
+    return checked(model, document.data, document.places)
 
 
 def config_digest(config: BaseModel) -> str:
@@ -117,10 +128,15 @@ def load_preset(name: str) -> Hardware:
     """
     layer = _hardware_layer(name, None)
     places = {key[1:]: place for key, place in layer.places.items() if key}
-    return _checked(Hardware, layer.data["hardware"], places)
+    return checked(Hardware, layer.data["hardware"], places)
 
 
-def _recipe(path: Path) -> Document:
+def read_recipe(path: Path) -> Document:
+    """The layer that a recipe is.
+
+    Raises:
+        ConfigError: it cannot be read, or is no mapping.
+    """
     document = read_yaml(path)
     if document.data is None:
         return Document({})
@@ -129,17 +145,31 @@ def _recipe(path: Path) -> Document:
     return document
 
 
-def _override(text: str) -> Document:
+def override(text: str) -> Document:
+    """The layer that ``--set KEY=VALUE`` is.
+
+    Raises:
+        ConfigError: there is no key, or the value is no YAML.
+    """
     key, equals, value = text.partition("=")
     parts = tuple(key.strip().split("."))
     if not equals or not all(parts):
         raise ConfigError(f"--set {text}: write KEY=VALUE with a dotted key, such as hardware.adc.bits=6")
     document = parse_yaml(value, f"--set {text}")
-    data = document.data
+    return under(parts, document.data, dict.fromkeys(document.places, COMMAND_LINE))
+
+
+def under(parts: tuple[str, ...], data: Any, places: Mapping[Key, str]) -> Document:
+    """The layer in which ``data`` is the value of a dotted key.
+
+    Args:
+        places: of the data and of what is in it; that of the whole under the empty key.
+    """
+    found = {(*parts, *key): place for key, place in places.items()}
+    whole = places.get((), COMMAND_LINE)
     for part in reversed(parts):
         data = {part: data}
-    keys = [parts[: at + 1] for at in range(len(parts))] + [(*parts, *key) for key in document.places]
-    return Document(data, dict.fromkeys(keys, COMMAND_LINE))
+    return Document(data, dict.fromkeys((parts[: at + 1] for at in range(len(parts))), whole) | found)
 
 
 def _preset_key(data: Any) -> Key:
@@ -188,7 +218,7 @@ def _hardware_layer(name: str, recipe: Path | None, place: str = "") -> Document
                 f"{place}there is no hardware preset '{name}': choose one of {', '.join(there)}, or give "
                 f"a file that ends in .yaml{hint}"
             )
-        document = parse_yaml((folder / f"{name}.yaml").read_text(encoding="utf-8"), f"preset {name}")
+        document = _shipped(name)
     if not isinstance(document.data, dict):
         raise ConfigError(f"{name}: a hardware preset is a mapping of keys to values")
     if "preset" in document.data:
@@ -199,6 +229,13 @@ def _hardware_layer(name: str, recipe: Path | None, place: str = "") -> Document
     places: dict[Key, str] = {("hardware", *key): place for key, place in document.places.items()}
     # Over the defaults, so that a recipe can change part of what the preset leaves out: the clip's sigma.
     return Document({"hardware": _lay_over(_defaults(Hardware()), document.data)}, places)
+
+
+@lru_cache(maxsize=64)
+def _shipped(name: str) -> Document:
+    """A preset that comes with the package, read once for all the points of a sweep."""
+    file = resources.files("aimc_deploy.configs") / "hardware" / f"{name}.yaml"
+    return parse_yaml(file.read_text(encoding="utf-8"), f"preset {name}")
 
 
 def _defaults(hardware: Hardware) -> dict[str, Any]:
@@ -213,67 +250,10 @@ def _lay_over(base: Any, top: Any) -> Any:
     return {**base, **{key: _lay_over(base.get(key), value) for key, value in top.items()}}
 
 
-def _checked(model: type[Any], data: Any, places: Mapping[Key, str]) -> Any:
-    try:
-        return model.model_validate(data)
-    except ValidationError as error:
-        lines = [_explained(model, data, places, part) for part in error.errors()]
-    raise ConfigError("\n".join(dict.fromkeys(lines)))
-
-
-def _explained(model: type[BaseModel], data: Any, places: Mapping[Key, str], error: Any) -> str:
-    """One mistake: where it stands, its dotted key, and what is allowed there."""
-    key = tuple(_keys_in(data, error["loc"]))
-    place = next((places[key[:end]] for end in range(len(key), -1, -1) if key[:end] in places), "")
-    message = error["msg"].removeprefix("Value error, ")
-    if error["type"] == "extra_forbidden":
-        preset = {"preset"} if key[:-1] == ("hardware",) else set()
-        allowed = sorted(_allowed(model, error["loc"][:-1]) | preset)
-        close = difflib.get_close_matches(str(key[-1]), allowed, n=1)
-        hint = f"did you mean '{close[0]}'? " if close else ""
-        message = f"unknown key; {hint}allowed: {', '.join(allowed)}"
-    elif isinstance(error.get("input"), str | int | float | bool):
-        message = f"{message} (given: {error['input']!r})"
-    dotted = ".".join(str(part) for part in key) or "the document"
-    return f"{place}: {dotted}: {message}" if place else f"{dotted}: {message}"
-
-
-def _keys_in(data: Any, loc: Sequence[str | int]) -> Iterator[str | int]:
-    """The parts of an error's location that are keys of the data; pydantic puts kinds of unions between.
-
-    A part that is not in the data is a kind, unless it is the last: then it is a key that is missing.
-    """
-    for at, part in enumerate(loc):
-        if not _has(data, part):
-            if at < len(loc) - 1:
-                continue
-            data = {part: None}
-        yield part
-        data = data[part]
-
-
-def _has(data: Any, part: str | int) -> bool:
-    if isinstance(data, Mapping):
-        return part in data
-    return isinstance(data, list) and isinstance(part, int) and part < len(data)
-
-
-def _allowed(model: type[BaseModel], loc: Sequence[str | int]) -> set[str]:
-    """The keys of the model that an error's location leads to, from its JSON Schema."""
-    schema = model.model_json_schema()
-    definitions = schema.get("$defs", {})
-    here: dict[str, Any] = schema
-    for part in loc:
-        if "discriminator" in here:
-            here = {"$ref": here["discriminator"]["mapping"].get(part, "")}
-        elif isinstance(part, int):
-            here = here.get("items", {})
-        else:
-            here = here.get("properties", {}).get(part, {})
-        while "$ref" in here or "anyOf" in here:  # any of: a model, or null
-            reference = next((kind["$ref"] for kind in here.get("anyOf", [here]) if "$ref" in kind), "")
-            here = definitions.get(reference.rpartition("/")[2], {})
-    return set(here.get("properties", {}))
+def sweep_schema() -> dict[str, Any]:
+    """JSON Schema of the file that `aimc-deploy sweep` takes."""
+    dialect = "https://json-schema.org/draft/2020-12/schema"
+    return {"$schema": dialect, **Sweep.model_json_schema(), "title": "aimc-deploy sweep"}
 
 
 def recipe_schema() -> dict[str, Any]:

@@ -30,12 +30,12 @@ from yaml import YAMLError
 
 from aimc_deploy.config.run import Source
 from aimc_deploy.errors import ModelError
+from aimc_deploy.models.bundled import BUNDLED
 from aimc_deploy.models.hub import Snapshot, fetch
 from aimc_deploy.models.silence import silence
 from aimc_deploy.models.weights import Weights, encoder_tensors, read_weights
 
 FAMILIES = ("mobilebert", "bert", "distilbert", "roberta", "electra")
-BUNDLED = Path(__file__).parents[1] / "data" / "mini-mobilebert"
 HEAD_SEED = 0
 # What a configuration says about another task, another storage or a way to run, not about the encoder.
 _NOT_OURS = (

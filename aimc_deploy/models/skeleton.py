@@ -10,7 +10,8 @@ from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrai
 
 from aimc_deploy.config.run import Source
 from aimc_deploy.errors import ModelError
-from aimc_deploy.models.checkpoint import BUNDLED, brief
+from aimc_deploy.models.bundled import BUNDLED
+from aimc_deploy.models.checkpoint import brief
 from aimc_deploy.models.silence import silence
 
 

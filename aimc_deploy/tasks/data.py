@@ -91,6 +91,24 @@ def load_data(task: Task, data_dir: Path | None) -> TaskData:
     return TaskData(*_from_hub(task, task.hub))
 
 
+def data_files(task: Task, data_dir: Path | None) -> tuple[Path, ...]:
+    """The files that :func:`load_data` would read, which nobody has read yet; none where the hub is asked.
+
+    Raises:
+        DataError: they are missing.
+    """
+    if task.files is not None:
+        return task.files
+    if task.hub is None:
+        folder = Path(str(resources.files("aimc_deploy"))) / "data" / task.folder
+        return folder / "train.tsv", folder / "dev.tsv"
+    if data_dir is None:
+        return ()
+    train, dev = _find(task, data_dir)
+    second = _pick(dev.parent, task, task.second_files)
+    return (train, dev) if second is None else (train, dev, second)
+
+
 def where(task: Task, data_dir: Path | None) -> str:
     """For a listing: ``bundled``, the folder of the files, or ``missing: `` and how to get them.
 

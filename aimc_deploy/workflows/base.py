@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer, PreTrainedModel
 
 from aimc_deploy.artifact.bundle import Bundle
-from aimc_deploy.artifact.files import write_json, write_tensors
+from aimc_deploy.artifact.files import write_json
+from aimc_deploy.artifact.tensors import write_tensors
 from aimc_deploy.artifact.tile_map import AnalogLayer, BlockEntry, DigitalLayer, TileMap, TileSide
 from aimc_deploy.config.hardware import Hardware
 from aimc_deploy.errors import ArtifactError

@@ -38,6 +38,16 @@ def run(config: Run, *, progress: Progress | None = None) -> Iterator[Step]:
         ConfigError: a tracker is not installed.
         AimcError: as the steps raise it.
     """
+    yield from deploy(config, progress=progress)
+    yield Step("report", False, report.run(Path(config.bundle)))
+
+
+def deploy(config: Run, *, results: str | None = None, progress: Progress | None = None) -> Iterator[Step]:
+    """:func:`run` without its report.
+
+    Args:
+        results: a name for the results of one task; then only the recipe's own adapter is measured.
+    """
     progress = progress or Silent()
     check_trackers(config.adapt)
     path = Path(config.bundle)
@@ -47,11 +57,10 @@ def run(config: Run, *, progress: Progress | None = None) -> Iterator[Step]:
     else:
         yield Step("map", False, map.run(config, path, progress=progress))
     for task in several.with_data(config).tasks:
-        yield from _task(config.model_copy(update={"task": task}), progress)
-    yield Step("report", False, report.run(path))
+        yield from _task(config.model_copy(update={"task": task}), results, progress)
 
 
-def _task(config: Run, progress: Progress) -> Iterator[Step]:
+def _task(config: Run, results: str | None, progress: Progress) -> Iterator[Step]:
     """Train the adapters of one task and measure them, those with a base of their own by themselves."""
     trained = []
     for variant in variants(config):
@@ -59,13 +68,18 @@ def _task(config: Run, progress: Progress) -> Iterator[Step]:
         trained.append((variant, result))
         yield Step(f"adapt {result.name}", result.kept, result)
     trained.sort(key=lambda pair: pair[0] is not config)  # the recipe's own heads every table
+    if results is not None:
+        trained = trained[:1]
     for bundle in dict.fromkeys(str(result.bundle.path) for _, result in trained):
         names = tuple(result.name for _, result in trained if str(result.bundle.path) == bundle)
         if bundle == config.bundle:
             names = config.evaluate.adapters or names
         settings = config.evaluate.model_copy(update={"adapters": names})
         measured = evaluate.run(
-            config.model_copy(update={"bundle": bundle, "evaluate": settings}), keep=True, progress=progress
+            config.model_copy(update={"bundle": bundle, "evaluate": settings}),
+            out=results,
+            keep=True,
+            progress=progress,
         )
         other = "" if bundle == config.bundle else f" in {bundle}"
         yield Step(f"evaluate {measured.results.task}{other}", measured.kept, measured)

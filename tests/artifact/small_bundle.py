@@ -11,7 +11,8 @@ from typing import Any
 import torch
 
 from aimc_deploy.artifact.bundle import Bundle
-from aimc_deploy.artifact.files import write_json, write_tensors
+from aimc_deploy.artifact.files import write_json
+from aimc_deploy.artifact.tensors import write_tensors
 from aimc_deploy.errors import ArtifactError
 
 # Every call by which the room changes the disk, or on which what is there later depends.

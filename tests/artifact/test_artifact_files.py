@@ -16,15 +16,8 @@ from hypothesis import strategies as st
 from small_bundle import refusal
 
 from aimc_deploy.artifact import files
-from aimc_deploy.artifact.files import (
-    parse_json,
-    read_json,
-    read_tensors,
-    sha256_file,
-    write_atomic,
-    write_json,
-    write_tensors,
-)
+from aimc_deploy.artifact.files import parse_json, read_json, sha256_file, write_atomic, write_json
+from aimc_deploy.artifact.tensors import MAX_HEADER_BYTES, read_tensors, write_tensors
 from aimc_deploy.errors import ArtifactError
 
 LOOSE = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -252,7 +245,7 @@ F32 = {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}
         b"",
         b"1234567",
         struct.pack("<Q", 2**63) + b"{}",
-        struct.pack("<Q", files.MAX_HEADER_BYTES + 1) + b"{}",
+        struct.pack("<Q", MAX_HEADER_BYTES + 1) + b"{}",
         struct.pack("<Q", 100) + b"{}",
         safetensors_bytes(b"not json"),
         safetensors_bytes(b"[" * 100_000),
