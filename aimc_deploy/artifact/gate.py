@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
+from aimc_deploy.artifact.comparison import Comparison
 from aimc_deploy.artifact.results import Results, Summary, summarise
 from aimc_deploy.config.run import Gate
 from aimc_deploy.config.times import seconds
@@ -36,6 +37,21 @@ class Verdict:
     digital: float | None
     passed: bool
     told: str
+
+
+@dataclass(frozen=True)
+class Judged:
+    """Results by their name, with what is made of them; without a verdict nothing was asked."""
+
+    name: str
+    results: Results
+    verdicts: list[Verdict]
+    comparison: Comparison | None = None
+
+    @property
+    def failures(self) -> list[str]:
+        """What does not hold and what got worse, one sentence each."""
+        return failures(self.verdicts) + (self.comparison.failures if self.comparison else [])
 
 
 def failures(verdicts: Iterable[Verdict]) -> list[str]:

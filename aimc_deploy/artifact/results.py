@@ -12,11 +12,13 @@ import itertools
 import math
 import statistics
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, field_validator, model_validator
 
-from aimc_deploy.artifact.files import dump_json, parse_json
+from aimc_deploy.artifact.bundle import Bundle
+from aimc_deploy.artifact.files import dump_json, parse_json, read_json
 from aimc_deploy.artifact.manifest import SCHEMA_VERSION, check_version, validated
 from aimc_deploy.config.run import Gate
 
@@ -236,6 +238,26 @@ def from_json(text: str, where: str = "the results") -> Results:
     Raises:
         ArtifactError: no valid JSON, from a newer version, or a field is missing or wrong.
     """
-    content = parse_json(text.encode(errors="surrogatepass"), where)
+    return _checked(parse_json(text.encode(errors="surrogatepass"), where), where)
+
+
+def from_file(path: Path) -> Results:
+    """The results in a file outside of a bundle; raises as :func:`from_json`, or if it cannot be read."""
+    return _checked(read_json(path), path)
+
+
+def names_in(bundle: Bundle) -> list[str]:
+    """Names of the results in a bundle, sorted."""
+    files = (Path(name) for name in bundle.manifest.files)
+    return sorted(file.stem for file in files if (str(file.parent), file.suffix) == ("results", ".json"))
+
+
+def from_bundle(bundle: Bundle, name: str) -> Results:
+    """The results of that name in a bundle; raises as :func:`from_json`, or if they are not there."""
+    where = f"results/{name}.json"
+    return _checked(bundle.read_json(where), where)
+
+
+def _checked(content: Any, where: Path | str) -> Results:
     check_version(content, where)
     return validated(Results, content, where)

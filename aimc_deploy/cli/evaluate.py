@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from aimc_deploy.cli import options
+from aimc_deploy.cli import ci, options
 from aimc_deploy.cli.inspect import show_ledger
 from aimc_deploy.cli.output import Bar, emit, err, guarded, loading, next_step, note, out
 from aimc_deploy.config.run import Run
-from aimc_deploy.errors import ConfigError, GateFailed
+from aimc_deploy.errors import ConfigError
 
 if TYPE_CHECKING:
     from aimc_deploy.artifact.results import Results
@@ -54,6 +54,7 @@ def command(
         str | None, typer.Option(help="Name of the results in the bundle; the task's.")
     ] = None,
     data_dir: options.DataDir = None,
+    junit: ci.JUnit = None,
     hardware: options.Hardware = None,
     config: options.ConfigFile = None,
     settings: options.Settings = None,
@@ -97,6 +98,7 @@ def command(
         },
         hardware_of_bundle=True,
     )
+    ci.check_junit(junit, run.evaluate.gate.is_set())
     with loading(output):
         from aimc_deploy.workflows import evaluate as workflow
         from aimc_deploy.workflows import several
@@ -104,26 +106,28 @@ def command(
     if several.is_several(run.task):
         if results is not None:
             raise ConfigError("--results names the results of one task: leave it out, or name one task")
-        evaluate_several(run, output)
+        evaluate_several(run, output, junit)
         return
     with Bar(output) as bar:
         result = workflow.run(run, out=results, progress=bar)
+    from aimc_deploy.artifact.gate import Judged
     from aimc_deploy.artifact.results import summarise
 
     payload = {
         **result.results.model_dump(mode="json"),
         "summary": [part.model_dump(mode="json") for part in summarise(result.results)],
+        "verdicts": [asdict(verdict) for verdict in result.verdicts],
         "gate_failures": result.failures,
         "files": [str(path) for path in result.files],
     }
     emit(output, payload, lambda: show(result))
-    if result.failures:
-        raise GateFailed("; ".join(result.failures))
+    ci.conclude([Judged(results or result.results.task, result.results, result.verdicts)], junit)
     next_step(output, f"aimc-deploy report{options.place(run.bundle)}")
 
 
-def evaluate_several(run: Run, output: options.Format) -> None:
+def evaluate_several(run: Run, output: options.Format, junit: Path | None) -> None:
     """Every task of a list, or every one with an adapter, and one table of all."""
+    from aimc_deploy.artifact.gate import Judged
     from aimc_deploy.workflows import inspect, several
 
     chosen = several.with_adapters(run)
@@ -135,9 +139,7 @@ def evaluate_several(run: Run, output: options.Format) -> None:
     emit(output, payload, lambda: show_several(found, bundle))
     for name, reason in chosen.left_out.items():
         note(output, f"left out {name}: {reason}")
-    failures = [f"{result.results.task}: {line}" for result in measured for line in result.failures]
-    if failures:
-        raise GateFailed("; ".join(failures))
+    ci.conclude([Judged(part.results.task, part.results, part.verdicts) for part in measured], junit)
     next_step(output, f"aimc-deploy report{options.place(run.bundle)}")
 
 

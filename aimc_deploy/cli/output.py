@@ -26,8 +26,9 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from aimc_deploy.cli.ci import annotate
 from aimc_deploy.cli.options import Format
-from aimc_deploy.errors import AimcError
+from aimc_deploy.errors import AimcError, GateFailed
 
 # What is printed often holds a user's own words, so brackets and colons in it mean nothing.
 out = Console(soft_wrap=True, highlight=False, emoji=False, markup=False)
@@ -45,10 +46,10 @@ def guarded(function: Callable[..., None]) -> Callable[..., None]:
         except AimcError as error:
             if debug:
                 traceback.print_exc()
-            _complain(str(error))
+            _complain(str(error), mark=not isinstance(error, GateFailed))  # its verdicts are marked each
             raise typer.Exit(error.exit_code) from None
         except KeyboardInterrupt:
-            _complain("interrupted")
+            _complain("interrupted", mark=False)
             raise typer.Exit(130) from None
         except (typer.Exit, typer.Abort, typer.BadParameter):
             raise
@@ -69,7 +70,9 @@ def guarded(function: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
-def _complain(message: str) -> None:
+def _complain(message: str, *, mark: bool = True) -> None:
+    if mark:
+        annotate("aimc-deploy", message)
     err.print(Text.assemble(("error:", "bold red"), " ", message))
 
 

@@ -8,9 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
-from aimc_deploy.cli import adapt, evaluate, map, options, report
+from aimc_deploy.cli import adapt, ci, evaluate, map, options, report
 from aimc_deploy.cli.output import Bar, emit, guarded, loading, next_step, note, out
-from aimc_deploy.errors import GateFailed
 
 
 @guarded
@@ -23,6 +22,7 @@ def command(
     settings: options.Settings = None,
     seed: options.Seed = None,
     device: options.Device = None,
+    junit: ci.JUnit = None,
     output: options.Output = options.Format.human,
     dry_run: options.DryRun = False,
     debug: options.Debug = False,
@@ -49,11 +49,15 @@ def command(
         emit(output, run.model_dump(mode="json"), lambda: out.print_json(run.model_dump_json()))
         note(output, "dry run: nothing was done")
         return
+    ci.check_junit(junit, run.evaluate.gate.is_set())
+    from aimc_deploy.artifact.gate import Judged
+
     with loading(output):
         from aimc_deploy.workflows import run as workflow
+        from aimc_deploy.workflows.evaluate import EvaluateResult
 
     steps: list[dict[str, Any]] = []
-    failures: list[str] = []
+    judged: list[Judged] = []
     human = output is options.Format.human
     with Bar(output) as bar:
         for step in workflow.run(run, progress=bar):
@@ -61,11 +65,13 @@ def command(
             bar.say(f"{step.name}: {'finished before' if step.skipped else 'done'}")
             if human:
                 _show(step.result)
-            failures += getattr(step.result, "failures", [])
+            if isinstance(step.result, EvaluateResult):
+                name = step.name.removeprefix("evaluate ")
+                judged.append(Judged(name, step.result.results, step.result.verdicts))
     if not human:
+        failures = [line for part in judged for line in part.failures]
         emit(output, {"bundle": run.bundle, "steps": steps, "gate_failures": failures}, lambda: None)
-    if failures:
-        raise GateFailed("; ".join(failures))
+    ci.conclude(judged, junit)
     next_step(output, f"aimc-deploy inspect{options.place(run.bundle)}")
 
 

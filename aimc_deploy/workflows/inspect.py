@@ -7,7 +7,7 @@ from typing import Any
 
 from aimc_deploy.artifact.bundle import Bundle
 from aimc_deploy.artifact.ledger import Ledger
-from aimc_deploy.artifact.results import Results, from_json
+from aimc_deploy.artifact.results import Results, from_bundle, names_in
 from aimc_deploy.workflows.adapters import read_record
 from aimc_deploy.workflows.base import read_hardware
 
@@ -54,17 +54,7 @@ def ledger(bundle: Bundle) -> Ledger:
 
 def read_results(bundle: Bundle) -> dict[str, Results]:
     """Every evaluation in the bundle by its name, sorted."""
-    names = sorted(
-        name.removeprefix("results/").removesuffix(".json")
-        for name in bundle.manifest.files
-        if name.startswith("results/") and name.endswith(".json")
-    )
-    return {
-        name: from_json(
-            bundle.file(f"results/{name}.json").read_text(encoding="utf-8"), f"results/{name}.json"
-        )
-        for name in names
-    }
+    return {name: from_bundle(bundle, name) for name in names_in(bundle)}
 
 
 def _adapter(bundle: Bundle, name: str, digest: str) -> dict[str, Any]:
