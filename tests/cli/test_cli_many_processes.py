@@ -101,15 +101,24 @@ def process_of(launcher: int, rank: int) -> int:
 
 
 @pytest.mark.slow
-def test_an_error_of_all_is_told_once(started: Path) -> None:
-    run = launch(TORCHRUN, "adapt", "-c", "r.yaml", "--set", "adapt.batch_size=15", cwd=started)
+def test_an_error_of_all_is_told_once(tmp_path: Path) -> None:
+    run = launch(TORCHRUN, "evaluate", cwd=tmp_path)
     output, errors = run.communicate(timeout=120)
     assert run.returncode != 0
     assert output == ""
-    assert ours(errors) == [
-        "error: adapt.batch_size: 15 samples a step cannot be divided among 2 processes: choose a multiple "
-        "of 2 (--set adapt.batch_size=16), or start others"
-    ]
+    assert [line[:52] for line in ours(errors)] == ["error: 2 processes cannot share `aimc-deploy evaluat"]
+
+
+def test_a_batch_that_cannot_be_divided_is_refused(
+    bundle: Path, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "3")
+    ended = call("adapt", "-b", bundle, "-t", "sst2", "--data-dir", data, "--set", "adapt.batch_size=16")
+    assert ended.code == 2
+    assert ended.message == (
+        "error: adapt.batch_size: 16 samples a step cannot be divided among 3 processes: choose a multiple of "
+        "3 (--set adapt.batch_size=18), or start others"
+    )
 
 
 def in_background(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
