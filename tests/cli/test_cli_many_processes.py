@@ -116,8 +116,8 @@ def test_a_batch_that_cannot_be_divided_is_refused(
     ended = call("adapt", "-b", bundle, "-t", "sst2", "--data-dir", data, "--set", "adapt.batch_size=16")
     assert ended.code == 2
     assert ended.message == (
-        "error: adapt.batch_size: 16 samples a step cannot be divided among 3 processes: choose a multiple of "
-        "3 (--set adapt.batch_size=18), or start others"
+        "error: adapt.batch_size: 16 samples a step cannot be divided among 3 processes: choose a multiple "
+        "of 3 (--set adapt.batch_size=18), or start others"
     )
 
 
