@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import io
 import os
+import signal
 import sys
 import time
 from contextlib import redirect_stderr, redirect_stdout
+from types import FrameType
 from typing import Annotated
 
 import typer
@@ -27,7 +29,7 @@ from aimc_deploy.cli import (
     tasks,
     verify,
 )
-from aimc_deploy.cli.output import guarded
+from aimc_deploy.cli.output import INTERRUPTED, guarded
 from aimc_deploy.errors import ConfigError
 from aimc_deploy.version import __version__
 from aimc_deploy.workflows.processes import PATIENCE_S, this_process
@@ -90,10 +92,20 @@ def _common(
 
 def main() -> None:
     """Entry point of the console script."""
-    if os.environ.get("RANK", "0") == "0" or os.environ.get("WORLD_SIZE", "1") == "1":
+    if os.environ.get("WORLD_SIZE", "1") == "1":
+        app()
+        return
+    signal.signal(signal.SIGINT, _interrupt_once)
+    if os.environ.get("RANK", "0") == "0":
         app()
     else:
         _in_the_background()
+
+
+def _interrupt_once(number: int, frame: FrameType | None) -> None:
+    """Ctrl-C comes twice, from the terminal and from the launcher; one is enough."""
+    signal.signal(number, signal.SIG_IGN)
+    raise KeyboardInterrupt
 
 
 def _in_the_background() -> None:
@@ -107,7 +119,9 @@ def _in_the_background() -> None:
         with redirect_stdout(io.StringIO()), redirect_stderr(kept):
             app()
     except SystemExit as end:
-        if end.code:
+        if end.code == INTERRUPTED:
+            time.sleep(1)  # for the first process to say so
+        elif end.code:
             time.sleep(PATIENCE_S)
             sys.stderr.write(kept.getvalue())
         raise

@@ -34,6 +34,9 @@ from aimc_deploy.errors import AimcError, GateFailed
 out = Console(soft_wrap=True, highlight=False, emoji=False, markup=False)
 err = Console(stderr=True, soft_wrap=True, highlight=False, emoji=False, markup=False)
 
+INTERRUPTED = 130
+"""Exit code after Ctrl-C."""
+
 
 def guarded(function: Callable[..., None]) -> Callable[..., None]:
     """Turn a user's mistake into one message and its exit code; ``--debug`` shows the traceback."""
@@ -50,7 +53,7 @@ def guarded(function: Callable[..., None]) -> Callable[..., None]:
             raise typer.Exit(error.exit_code) from None
         except KeyboardInterrupt:
             _complain("interrupted", mark=False)
-            raise typer.Exit(130) from None
+            raise typer.Exit(INTERRUPTED) from None
         except (typer.Exit, typer.Abort, typer.BadParameter):
             raise
         except OSError as error:

@@ -72,7 +72,8 @@ def run(
         existing: what to do with an adapter of that name; ``keep`` trains nothing if it is of the same run.
 
     Raises:
-        ConfigError: a batch cannot be divided among the processes, or a tracker is not installed.
+        ConfigError: a batch cannot be divided among the processes, they have not read the same, or a tracker
+            is not installed.
         ArtifactError: no bundle, the adapter exists, or there is nothing to resume.
         DataError: the task's data is missing or malformed.
         TrainingError: the loss is not a number, or another process has ended.
@@ -95,6 +96,11 @@ def run(
         data.train if adapt.train_samples is None else sample(data.train, adapt.train_samples, config.seed)
     )
     run_sha256 = run_digest(config, bundle, train.sha256)
+    if not here.agree(run_sha256):
+        raise ConfigError(
+            f"the {here.count} processes have not read the same settings, data and bundle: start all of them "
+            "with one command, on folders that every machine shares"
+        )
     found = existing_adapter(out, name, existing, run_sha256)
     if found is not None:
         return found

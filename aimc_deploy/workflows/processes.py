@@ -54,6 +54,17 @@ class Processes:
             with together():
                 distributed.barrier()
 
+    def agree(self, text: str) -> bool:
+        """Whether every process has the same text."""
+        if self.count == 1:
+            return True
+        from torch import distributed
+
+        found: list[object] = [None] * self.count
+        with together():
+            distributed.all_gather_object(found, text)
+        return len(set(found)) == 1
+
     def total(self, value: Tensor) -> Tensor:
         """The sum of the values of all processes."""
         if self.count > 1:

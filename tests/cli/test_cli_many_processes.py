@@ -101,15 +101,69 @@ def process_of(launcher: int, rank: int) -> int:
 
 
 @pytest.mark.slow
-def test_an_error_of_all_is_told_once(started: Path) -> None:
-    run = launch(TORCHRUN, "adapt", "-c", "r.yaml", "--set", "adapt.batch_size=15", cwd=started)
+def test_an_error_of_all_is_told_once(tmp_path: Path) -> None:
+    run = launch(TORCHRUN, "evaluate", cwd=tmp_path)
     output, errors = run.communicate(timeout=120)
     assert run.returncode != 0
     assert output == ""
-    assert ours(errors) == [
-        "error: adapt.batch_size: 15 samples a step cannot be divided among 2 processes: choose a multiple "
-        "of 2 (--set adapt.batch_size=16), or start others"
-    ]
+    assert [line[:52] for line in ours(errors)] == ["error: 2 processes cannot share `aimc-deploy evaluat"]
+
+
+def test_a_batch_that_cannot_be_divided_is_refused(
+    bundle: Path, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "3")
+    ended = call("adapt", "-b", bundle, "-t", "sst2", "--data-dir", data, "--set", "adapt.batch_size=16")
+    assert ended.code == 2
+    assert ended.message == (
+        "error: adapt.batch_size: 16 samples a step cannot be divided among 3 processes: choose a multiple "
+        "of 3 (--set adapt.batch_size=18), or start others"
+    )
+
+
+def in_background(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
+    """The exit code of the second of two processes, where nothing ends it."""
+    from aimc_deploy.cli import app
+
+    for name, value in {"RANK": "1", "WORLD_SIZE": "2"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(app.time, "sleep", lambda s: None)
+    monkeypatch.setattr(app.signal, "signal", lambda number, handler: None)
+    monkeypatch.setattr(sys, "argv", ["aimc-deploy", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        app.main()
+    assert isinstance(ended.value.code, int)
+    return ended.value.code
+
+
+def test_the_other_processes_speak_of_what_is_theirs_alone(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for arguments, said in ((("-b", str(tmp_path)), "error: "), (("--no-such",), "No such option")):
+        assert in_background(monkeypatch, "adapt", *arguments) == 2
+        captured = capfd.readouterr()
+        assert captured.out == ""
+        assert said in captured.err
+    assert in_background(monkeypatch, "adapt", "--dry-run") == 0
+    assert capfd.readouterr() == ("", "")
+
+    from aimc_deploy.workflows import adapt
+
+    monkeypatch.setattr(adapt, "run", lambda *_, **__: signal.raise_signal(signal.SIGINT))
+    assert in_background(monkeypatch, "adapt") == 130
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_second_interrupt_is_passed_over() -> None:
+    from aimc_deploy.cli import app
+
+    before = signal.signal(signal.SIGINT, app._interrupt_once)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 @pytest.mark.parametrize("command", ["map", "evaluate", "run r.yaml", "config presets", "env"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -18,7 +19,7 @@ from transformers import TrainerCallback
 from aimc_deploy.artifact.bundle import Bundle
 from aimc_deploy.config.load import load_preset
 from aimc_deploy.config.run import Run
-from aimc_deploy.errors import ArtifactError, TrainingError
+from aimc_deploy.errors import ArtifactError, ConfigError, TrainingError
 from aimc_deploy.workflows import adapt, map, several, trainer
 from aimc_deploy.workflows.adapters import read_record
 
@@ -182,6 +183,19 @@ def test_a_loss_that_is_no_number_in_one_process_ends_all(
     ended = run_together(train, configure(mapped, adapt=TRAINING), None, True)
     assert [type(part) for part in ended] == [TrainingError, TrainingError]
     assert {str(part).partition(":")[0] for part in ended} == {"the loss is nan at step 4"}
+
+
+def train_by_rank(config: Run) -> dict[str, Any]:
+    return train(config.model_copy(update={"seed": int(os.environ["RANK"])}))
+
+
+def test_processes_that_were_asked_for_different_things_refuse(
+    mapped: Path, configure: Callable[..., Run]
+) -> None:
+    ended = run_together(train_by_rank, configure(mapped, adapt=TRAINING))
+    assert [type(part) for part in ended] == [ConfigError, ConfigError]
+    assert "the 2 processes have not read the same settings, data and bundle" in str(ended[1])
+    assert not mapped.with_name("bundle.work").exists()
 
 
 def everything(config: Run, out: Path) -> list[Any]:
