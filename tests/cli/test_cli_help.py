@@ -80,6 +80,13 @@ COMMANDS: dict[str, tuple[str, set[str]]] = {
     ),
     "report": ("", {"--bundle", *SHOWN}),
     "run": ("RECIPE", {"--bundle", "--data-dir", "--set", "--seed", "--device", "--dry-run", *SHOWN}),
+    "sweep": (
+        "SWEEP",
+        {
+            *("--out", "--executor", "--workers", "--shard", "--search", "--trials", "--set", "--dry-run"),
+            *SHOWN,
+        },
+    ),
     "inspect": ("", {"--bundle", *SHOWN}),
     "verify": ("", {"--bundle", *SHOWN}),
     "tasks": ("", {"--data-dir", *SHOWN}),
@@ -87,7 +94,7 @@ COMMANDS: dict[str, tuple[str, set[str]]] = {
     "config": ("COMMAND ARGS", set()),
     "config init": ("RECIPE", {"--overwrite", "--debug"}),
     "config show": ("", {"--config", "--set", "--hardware", *SHOWN}),
-    "config schema": ("", {"--debug"}),
+    "config schema": ("", {"--sweep", "--debug"}),
     "config validate": ("RECIPE", SHOWN),
     "config presets": ("", SHOWN),
 }
