@@ -96,8 +96,8 @@ def command(
         note(output, problem)
     if result.problems:
         raise PointsFailed(
-            f"points that failed or were lost: {len(result.problems)}; the others are kept: call this again to "
-            "try those once more"
+            f"points that failed or were lost: {len(result.problems)}; the others are kept: call this "
+            "again to try those once more"
         )
     if share is not None:
         next_step(output, f"aimc-deploy sweep {sweep}")

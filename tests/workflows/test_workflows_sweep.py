@@ -94,6 +94,7 @@ def test_only_the_configuration_of_a_model_counts_for_its_plan(folder: Path, tmp
     (tmp_path / "tiny" / "model.safetensors").unlink()
     moved = {"source.path": str(tmp_path / "tiny"), "data_dir": str(folder / "SST-2")}
     assert point(folder, accuracy=False, **moved).key == point(folder, accuracy=False).key
+    assert point(folder, accuracy=False, **{"evaluate.chips": 9}).key == point(folder, accuracy=False).key
     one, two = (point(folder, accuracy=False, **{"adapt.lora.r": r}) for r in (1, 2))
     assert one.key != two.key
     assert one.group == two.group, "one tile map serves both"
