@@ -39,9 +39,9 @@ def command(
     sweep: Annotated[
         Path, typer.Argument(metavar="SWEEP", help="YAML file: recipe, set, grid, points, search.")
     ],
-    folder: Annotated[
-        Path, typer.Option("--out", "-o", help="Folder of the points and of the table.")
-    ] = Path("aimc-sweep"),
+    folder: Annotated[Path, typer.Option("--out", help="Folder of the points and of the table.")] = Path(
+        "aimc-sweep"
+    ),
     executor: Annotated[
         Engine | None, typer.Option(help="Where points are computed; the file's if left out.")
     ] = None,
@@ -96,8 +96,8 @@ def command(
         note(output, problem)
     if result.problems:
         raise PointsFailed(
-            f"{len(result.problems)} points failed or were lost; the others are kept: call this again to try "
-            "those once more"
+            f"points that failed or were lost: {len(result.problems)}; the others are kept: call this "
+            "again to try those once more"
         )
     if share is not None:
         next_step(output, f"aimc-deploy sweep {sweep}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Discriminator, Field, Tag, model_validator
 
 from aimc_deploy.config.executor import Executor, Local
 from aimc_deploy.config.model import Model
@@ -47,6 +47,12 @@ class Range(Model):
 Values = Annotated[tuple[Any, ...], Field(min_length=1)]
 
 
+Space = Annotated[
+    Annotated[Range, Tag("range")] | Annotated[Values, Tag("values")],
+    Discriminator(lambda given: "range" if isinstance(given, dict | Range) else "values"),
+]
+
+
 class Sweep(Model):
     """The file that ``aimc-deploy sweep`` takes."""
 
@@ -67,7 +73,7 @@ class Sweep(Model):
     ] = True
     executor: Executor = Local()
     search: Annotated[
-        dict[Dotted, Range | Values],
+        dict[Dotted, Space],
         Field(description="for --search: keys of a recipe, and the range or the values of each"),
     ] = Field(default_factory=dict)
     objectives: Annotated[
@@ -87,14 +93,14 @@ class Sweep(Model):
             raise ValueError(
                 f"{grid + len(self.points):,} points are more than the {MAX_POINTS:,} allowed: use search"
             )
-        swept = (*self.grid, *self.search, *(key for point in self.points for key in point))
-        for key in (*self.set, *swept):
+        listed = (key for point in self.points for key in point)
+        for key in (*self.set, *self.grid, *self.search, *listed):
             if key.partition(".")[0] in NOT_SWEPT:
                 raise ValueError(
                     f"{key}: cannot be set or swept: each point has a bundle of its own, and `executor` is a "
                     "key of this file"
                 )
-        for key in swept:
+        for key in (*self.grid, *self.search):
             if key in self.set:
                 raise ValueError(f"{key}: is set for all points and swept too: leave it out of one of them")
         if not self.accuracy and self.search and "accuracy" in self.objectives:

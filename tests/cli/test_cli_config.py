@@ -17,6 +17,7 @@ from aimc_deploy.config.load import (
     presets,
     recipe_schema,
     starter_recipe,
+    sweep_schema,
 )
 from aimc_deploy.tasks.registry import TASKS
 
@@ -59,6 +60,7 @@ def test_config_presets_lists_the_shipped_hardware() -> None:
 
 def test_config_schema_is_the_schema() -> None:
     assert call("config", "schema").json() == recipe_schema()
+    assert call("config", "schema", "--sweep").json() == sweep_schema()
 
 
 def test_config_show_prints_every_default_and_the_digest() -> None:

@@ -91,6 +91,13 @@ COMMANDS: dict[str, tuple[str, set[str]]] = {
         "RECIPE",
         {"--bundle", "--data-dir", "--set", "--seed", "--device", "--junit", "--dry-run", *SHOWN},
     ),
+    "sweep": (
+        "SWEEP",
+        {
+            *("--out", "--executor", "--workers", "--shard", "--search", "--trials", "--set", "--dry-run"),
+            *SHOWN,
+        },
+    ),
     "inspect": ("", {"--bundle", *SHOWN}),
     "verify": ("", {"--bundle", *SHOWN}),
     "tasks": ("", {"--data-dir", *SHOWN}),
@@ -98,7 +105,7 @@ COMMANDS: dict[str, tuple[str, set[str]]] = {
     "config": ("COMMAND ARGS", set()),
     "config init": ("RECIPE", {"--overwrite", "--debug"}),
     "config show": ("", {"--config", "--set", "--hardware", *SHOWN}),
-    "config schema": ("", {"--debug"}),
+    "config schema": ("", {"--sweep", "--debug"}),
     "config validate": ("RECIPE", SHOWN),
     "config presets": ("", SHOWN),
 }

@@ -30,7 +30,7 @@ from aimc_deploy.config.run import Evaluate, Run
 from aimc_deploy.config.times import SECONDS_PER_UNIT
 
 CONFIGS = Path(__file__).parents[2] / "configs"
-RECIPES = sorted(CONFIGS.glob("*.yaml"))
+RECIPES = sorted({*CONFIGS.glob("*.yaml")} - {CONFIGS / "sweep.yaml"})
 MODELS = [
     model
     for module in (chip, hardware, run)

@@ -13,7 +13,8 @@ import yaml
 
 from aimc_deploy.config.load import recipe_schema
 
-RECIPES = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))
+CONFIGS = Path(__file__).parents[2] / "configs"
+RECIPES = sorted({*CONFIGS.glob("*.yaml")} - {CONFIGS / "sweep.yaml"})
 PRESETS = sorted((Path(__file__).parents[2] / "configs" / "hardware").glob("*.yaml"))
 SCHEMA = recipe_schema()
 TYPES: dict[str, tuple[type, ...]] = {

@@ -65,11 +65,6 @@ def files_after(folder: Path, out: Path, progress: Any = None, **executor: Any) 
     return {name: (out / name).read_bytes() for name in FILES}
 
 
-def rows_of(content: bytes) -> set[bytes]:
-    """Lines of a table without its first: what the rows of another order of points are compared with."""
-    return set(content.splitlines()[1:])
-
-
 @pytest.fixture
 def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """Two machines of one processor each: two raylets here."""

@@ -19,7 +19,7 @@ from aimc_deploy.config.yaml_file import Document, Key, read_yaml
 from aimc_deploy.errors import AimcError, ConfigError, ModelError
 from aimc_deploy.models.bundled import BUNDLED
 from aimc_deploy.tasks.data import data_files
-from aimc_deploy.tasks.registry import get_task
+from aimc_deploy.tasks.registry import Task, get_task
 
 ROWS = 1
 """To be counted up when a row's meaning changes, so that none of another version is taken for one of ours."""
@@ -165,51 +165,47 @@ def _digests(config: Run, accuracy: bool) -> tuple[str, str]:
 
     Paths, the device and the executor do not count, and what is behind the paths does.
     """
+    task = _one_task(config)
     source = {**config.source.essentials(("path",)), "files": list(_checkpoint(config.source, accuracy))}
-    if not accuracy:
-        plan = {"source": source, "hardware": config.hardware.essentials(_NO_PLAN)}
-        settings = {
-            **plan,
-            "hardware": config.hardware.essentials(("name", "description")),
-            "lora": config.adapt.lora.essentials(),
-            "method": config.adapt.method,
-            "task": _task(config)[0],
-            **config.essentials(_ELSEWHERE),
-        }
-        return _digest(settings, False), _digest(plan, False)
-    identity, data = _task(config)
     base = {
-        **config.essentials({*_ELSEWHERE, "evaluate"}),
+        **config.essentials(_ELSEWHERE),
         "source": source,
         "hardware": config.hardware.essentials(("name", "description")),
-        "task": identity,
-        "data": data,
+        "adapt": config.adapt.essentials(_NO_TRAINING),
+        "task": task.identity(),
     }
+    if not accuracy:
+        plan = {"source": source, "hardware": config.hardware.essentials(_NO_PLAN)}
+        return _digest(base, False), _digest(plan, False)
+    files = data_files(task, None if config.data_dir is None else Path(config.data_dir))
+    base["data"] = [_sha256(file) for file in files]
     return _digest({**base, "evaluate": config.evaluate.essentials(("gate",))}, True), _digest(base, True)
 
 
 # Told by what they stand for, or of no influence on a row.
-_ELSEWHERE = {"bundle", "device", "executor", "data_dir", "task", "source", "hardware"}
+_ELSEWHERE = {
+    *("bundle", "device", "executor", "data_dir"),
+    *("task", "source", "hardware", "adapt", "evaluate"),
+}
+_NO_TRAINING = {"report_to"}  # who is told of it
 
 
 def _digest(content: dict[str, Any], accuracy: bool) -> str:
     return digest_of({"rows": ROWS, "accuracy": accuracy, **content})[:32]
 
 
-def _task(config: Run) -> tuple[dict[str, Any], list[str]]:
-    """What a task is, and the SHA-256 of each of its files.
+def _one_task(config: Run) -> Task:
+    """The task of a point.
 
     Raises:
         ConfigError: several are meant.
-        DataError: there is no such task, or its files are missing.
+        DataError: there is no such task.
     """
     if config.task == "all" or "," in config.task:
         raise ConfigError(
             f"task: a point has one task, not '{config.task}': sweep them, with `task: [a, b]` under grid"
         )
-    task = get_task(config.task)
-    files = data_files(task, None if config.data_dir is None else Path(config.data_dir))
-    return task.identity(), [_sha256(file) for file in files]
+    return get_task(config.task)
 
 
 def _checkpoint(source: Source, weights: bool) -> Iterator[tuple[str, str]]:
