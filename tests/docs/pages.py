@@ -23,7 +23,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 COMMANDS = ("", "bash", "console")
-CLONE = ("configs", "docs", "scripts")
+CLONE = ("aimc_deploy", "configs", "docs", "scripts")
 TOLERANCE = 0.05
 """What a decimal fraction may be off: training on another processor does not end at the same last bit."""
 
