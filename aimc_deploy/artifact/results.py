@@ -13,16 +13,20 @@ import math
 import statistics
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, field_validator, model_validator
 
-from aimc_deploy.artifact.bundle import Bundle
 from aimc_deploy.artifact.files import dump_json, parse_json, read_json
 from aimc_deploy.artifact.manifest import SCHEMA_VERSION, check_version, validated
 from aimc_deploy.config.run import Gate
 
+if TYPE_CHECKING:  # a bundle's card tells its results
+    from aimc_deploy.artifact.bundle import Bundle
+
 CONFIDENCE = 0.95
+LORA_OFF = " (LoRA off)"
+"""Ends the name of an adapter whose head alone was measured, on the unadapted layers."""
 
 
 class Record(BaseModel):

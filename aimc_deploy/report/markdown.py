@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from aimc_deploy.artifact.comparison import Comparison
-from aimc_deploy.artifact.gate import Verdict, failures
+from aimc_deploy.artifact.gate import Verdict, failures, judge
 from aimc_deploy.artifact.results import Results, Summary, summarise
+from aimc_deploy.report.verdict import headline, verdict_lines
 
 _LONGEST = 60  # of a value in a table
 
@@ -33,6 +34,24 @@ def results_markdown(results: Results, verdicts: Sequence[Verdict], name: str | 
         f"interval of the mean; {results.samples} samples, seed {results.seed}, hardware "
         f"{_text(results.hardware_digest[:12])}.",
     )
+
+
+def report_markdown(title: str, results: Mapping[str, Results]) -> str:
+    """The page of a bundle, in short: the verdict on everything, then each evaluation with its plot.
+
+    Args:
+        results: by name; the plot of each is ``NAME.png`` beside this text.
+
+    Raises:
+        ConfigError: a gate is stored with results that cannot be judged by it.
+    """
+    verdict = headline(verdict_lines(results))
+    mark = {True: "Pass", False: "Fail", None: "No verdict"}[verdict.passed]
+    parts = [f"## {_text(title)}", f"**{mark}.** {_text(verdict.told)}."]
+    for name, part in results.items():
+        verdicts = judge(part, part.gate) if part.gate else []
+        parts += [results_markdown(part, verdicts, name).rstrip(), f"![accuracy over time]({name}.png)"]
+    return _joined(*parts)
 
 
 def comparison_markdown(comparison: Comparison, name: str | None = None) -> str:

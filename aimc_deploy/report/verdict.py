@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from aimc_deploy.artifact.gate import failures, judge
-from aimc_deploy.artifact.results import Results, Summary, summarise
+from aimc_deploy.artifact.results import LORA_OFF, Results, Summary, summarise
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,8 @@ def headline(lines: Sequence[Line]) -> Headline:
     if not lines:
         return Headline(None, "Nothing was evaluated yet")
     if not judged:
-        worst = max(lines, key=lambda line: line.lost)
+        adapted = [line for line in lines if not line.adapter.endswith(LORA_OFF)]
+        worst = max(adapted or lines, key=lambda line: line.lost)
         return Headline(
             None,
             f"No gate was asked for; {worst.adapter} loses most: {worst.lost:.4f} of {worst.digital:.4f} "

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from aimc_deploy.artifact.bundle import Bundle
-from aimc_deploy.artifact.results import Alone, LayerErrors, Row
+from aimc_deploy.artifact.results import LORA_OFF, Alone, LayerErrors, Row
 from aimc_deploy.config.executor import Executor, Local
 from aimc_deploy.config.hardware import Hardware
 from aimc_deploy.config.times import seconds
@@ -114,7 +114,7 @@ def _run_job(job: Job) -> Iterator[Row | LayerErrors]:
             found = score(task, predict(model, own, tokenizer, job.batch_size), own)
             metrics |= {name + ending: value for name, value in found.items()}
         row = {
-            "adapter": job.adapter if job.lora else f"{job.adapter} (LoRA off)",
+            "adapter": job.adapter if job.lora else f"{job.adapter}{LORA_OFF}",
             "chip": job.chip,
             "time": time,
             "t_s": seconds(time),

@@ -1,4 +1,4 @@
-"""Report: what a bundle holds and what was measured with it, as one page."""
+"""Report: what a bundle holds and what was measured with it, as one page, and in short as Markdown."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from aimc_deploy.artifact.manifest import TOOL, validated
 from aimc_deploy.artifact.results import summarise
 from aimc_deploy.artifact.sensitivity import FILE, PICTURE, Sensitivity
 from aimc_deploy.cost.estimate import Cost, estimate
+from aimc_deploy.report.markdown import report_markdown
 from aimc_deploy.report.page import Subject, render
 from aimc_deploy.report.plot import accuracy_over_time
 from aimc_deploy.workflows import inspect
@@ -28,7 +29,7 @@ class ReportResult:
 
 
 def run(path: Path) -> ReportResult:
-    """Write ``report/index.html`` into the bundle, and the plot of each evaluation as a PNG.
+    """Write ``index.html`` into the bundle's folder ``report``; ``report.md`` and the plots as PNG beside it.
 
     Raises:
         ArtifactError: there is no bundle, or it is damaged.
@@ -46,7 +47,11 @@ def run(path: Path) -> ReportResult:
         settings=_settings(bundle),
         made_with={TOOL: bundle.manifest.tool_version, **bundle.manifest.libraries},
     )
-    files = {"report/index.html": render(subject).encode()}
+    title = f"{subject.content['source']['source']} on {subject.hardware.name}"
+    files = {
+        "report/index.html": render(subject).encode(),
+        "report/report.md": report_markdown(title, results).encode(),
+    }
     for name, part in results.items():
         files[f"report/{name}.png"] = accuracy_over_time(part, summarise(part), "png")
     bundle.put_files(files)

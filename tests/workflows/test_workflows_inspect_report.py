@@ -132,12 +132,27 @@ def test_the_page_is_the_same_each_time_and_changes_nothing_else(measured: Path)
     assert report.run(measured).path.read_bytes() == first
     after = files_of(measured)
     added = {name for name in after if name.startswith("report/")}
-    assert added == {"report/index.html", "report/one-chip.png", "report/sst2.png"}
+    pictures = {"report/one-chip.png", "report/sst2.png"}
+    assert added == {"report/index.html", "report/report.md", *pictures}
     for name in added:
         after.pop(name)
     assert {name: data for name, data in after.items() if name != "manifest.json"} == {
         name: data for name, data in before.items() if name != "manifest.json"
     }
+
+
+def test_the_same_in_short_as_markdown(measured: Path) -> None:
+    report.run(measured)
+    text = (measured / "report" / "report.md").read_text(encoding="utf-8")
+    content = json.loads((measured / "results" / "sst2.json").read_text())
+    for part in content["summary"]:
+        if part["metric"] == "accuracy":
+            spread = f"± {part['std']:.4f} ({part['ci_low']:.4f} to {part['ci_high']:.4f})"
+            assert f"{part['mean']:.4f} {spread}" in text
+    assert "**No verdict.** No gate was asked for" in text
+    for picture in re.findall(r"!\[[^]]*\]\(([^)]+)\)", text):
+        assert (measured / "report" / picture).read_bytes().startswith(b"\x89PNG")
+    assert text.count(".png)") == 2
 
 
 def test_a_page_without_results_says_what_is_missing(mapped: Path) -> None:
