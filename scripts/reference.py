@@ -185,6 +185,7 @@ def fields_of_results() -> str:
         ("baselines", results.Baseline),
         ("summary", results.Summary),
         ("layers", results.LayerErrors),
+        ("noise_budget", results.Alone),
     ):
         text = inspect.getdoc(model) or ""
         parts += [f"## {title}[]", _text(text.partition("\n\n")[0]), _table(HEAD, _fields(model))]
@@ -195,14 +196,18 @@ HEAD = ("field", "type", "")
 
 
 def _fields(model: type[BaseModel]) -> list[tuple[str, ...]]:
-    told, properties = _attributes(model), model.model_json_schema()["properties"]
+    told: dict[str, str] = {}
+    for ancestor in reversed(model.__mro__):  # a row of another kind has the fields of a row
+        if isinstance(ancestor, type) and issubclass(ancestor, BaseModel):
+            told |= _attributes(ancestor)
+    properties = model.model_json_schema()["properties"]
     words = {name: re.sub(r"\bNone\b", "null", _text(text)).rstrip(".") for name, text in told.items()}
     return [(f"`{name}`", _json_type(value), words[name]) for name, value in properties.items()]
 
 
 def _json_type(value: Schema) -> str:
     if "anyOf" in value:
-        return " or ".join(part["type"] for part in value["anyOf"])
+        return " or ".join(part.get("type", "object") for part in value["anyOf"])
     if "additionalProperties" in value and isinstance(value["additionalProperties"], dict):
         return f"object of {value['additionalProperties']['type']}s"
     return value["type"]
