@@ -26,18 +26,20 @@ def front(values: Sequence[Sequence[float | None]]) -> list[bool]:
     return [not bool(((table <= point).all(axis=1) & (table < point).any(axis=1)).any()) for point in table]
 
 
-def picture(points: Sequence[Mapping[str, float | None]], on_front: Sequence[bool], metric: str) -> str:
+def picture(points: Sequence[Mapping[str, float | None]], on_front: Sequence[bool], label: str) -> str:
     """Accuracy against tiles, time and memory as an SVG: a panel for each of them that is known.
 
     Args:
         points: with ``accuracy`` and the keys of :data:`AXES`.
         on_front: of all of these together. The line is the front of the panel's two alone.
+        label: of the accuracy.
     """
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import style
     from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
 
     known = [key for key in AXES if any(point[key] is not None for point in points)]
     fixed = {"svg.hashsalt": "aimc-deploy", "svg.fonttype": "none", "font.size": 10}
@@ -50,13 +52,13 @@ def picture(points: Sequence[Mapping[str, float | None]], on_front: Sequence[boo
                 for point, best in zip(points, on_front, strict=True)
                 if point[key] is not None and point["accuracy"] is not None
             ]
-            for best, colour, size, label in (
+            for best, colour, size, name in (
                 (False, OTHER, 22, "beaten by another"),
                 (True, COLOURS[0], 34, "on the front of all"),
             ):
                 own = [(x, y) for x, y, is_best in there if is_best == best]
                 axes.scatter(
-                    [x for x, _ in own], [y for _, y in own], s=size, color=colour, label=label, zorder=3
+                    [x for x, _ in own], [y for _, y in own], s=size, color=colour, label=name, zorder=3
                 )
             line = sorted(
                 (x, y)
@@ -71,9 +73,10 @@ def picture(points: Sequence[Mapping[str, float | None]], on_front: Sequence[boo
                 linewidth=1,
                 label="front of the two",
             )
+            axes.xaxis.set_major_locator(MaxNLocator(5, integer=key == "tiles"))
             axes.set_xlabel(AXES[key])
             axes.grid(alpha=0.25)
-        panels[0].set_ylabel(metric)
+        panels[0].set_ylabel(label)
         figure.legend(
             *panels[0].get_legend_handles_labels(), loc="outside upper center", ncols=3, frameon=False
         )

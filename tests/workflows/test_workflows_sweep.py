@@ -16,7 +16,7 @@ from aimc_deploy.config.run import Run
 from aimc_deploy.errors import ConfigError, ExecutorError
 from aimc_deploy.workflows import adapt, map, sweep
 from aimc_deploy.workflows.cost import run as cost
-from aimc_deploy.workflows.sweep import measure
+from aimc_deploy.workflows.sweep import reckon
 from aimc_deploy.workflows.sweep.points import Point
 from aimc_deploy.workflows.sweep.row import Row, place
 from aimc_deploy.workflows.sweep.table import Ended, table, to_csv
@@ -136,7 +136,7 @@ def test_parameters_are_those_that_peft_trains(folder: Path, tmp_path: Path, lor
     bundle = Bundle.open(tmp_path / "bundle")
     trained = bundle.read_tensors("adapters/sst2/adapter_model.safetensors")
     own = sum(value.numel() for name, value in trained.items() if "lora_" in name)
-    found = measure._costs(config, bundle.read_json("tile_map.json"))
+    found = reckon.costs(config, bundle.read_json("tile_map.json"))
     assert found["adapter_parameters"] == own
 
 
@@ -155,14 +155,14 @@ def test_a_point_that_fails_is_a_row_and_the_others_go_on(tmp_path: Path) -> Non
 
 
 def test_a_defect_of_one_point_does_not_stop_the_others(tmp_path: Path, monkeypatch: Any) -> None:
-    honest = measure.reckon
+    honest = reckon.reckon
 
-    def reckon(config: Run, group: str, key: str) -> Row:
+    def failing(config: Run, group: str, key: str) -> Row:
         if config.seed == 1:
             raise ZeroDivisionError("oh")
         return honest(config, group, key)
 
-    monkeypatch.setattr(measure, "reckon", reckon)
+    monkeypatch.setattr(reckon, "reckon", failing)
     result = compute(write(tmp_path / "s.yaml", grid={"seed": [0, 1, 2]}), tmp_path / "out")
     assert [line["status"] for line in result.lines] == ["done", "failed", "done"]
     assert result.lines[1]["error"] == "internal error: ZeroDivisionError: oh; report it"
@@ -264,7 +264,7 @@ def test_a_search_is_the_same_again_goes_on_and_finds_the_best(tmp_path: Path, m
     assert all(1 <= line["adapt.lora.r"] <= 16 for line in first.lines)
     assert {line["adapt.lora.alpha"] % 0.5 for line in first.lines} == {0}
     with monkeypatch.context() as patch:
-        patch.setattr(measure, "reckon", None)  # nothing may be computed
+        patch.setattr(reckon, "reckon", None)  # nothing may be computed
         again = compute(path, tmp_path / "out", trials=10)
         assert again.lines == first.lines
     more = compute(path, tmp_path / "out", trials=30)

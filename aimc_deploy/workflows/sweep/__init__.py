@@ -10,7 +10,7 @@ from aimc_deploy.config.executor import Executor, Local
 from aimc_deploy.errors import ConfigError
 from aimc_deploy.workflows import executors
 from aimc_deploy.workflows.progress import Progress, Silent
-from aimc_deploy.workflows.sweep.job import HEAVY, Work, compute
+from aimc_deploy.workflows.sweep.job import MEASURE, RECKON, Work, compute
 from aimc_deploy.workflows.sweep.points import Point, SweepFile, read_sweep
 from aimc_deploy.workflows.sweep.row import Row, bundle_of, place, read_row
 from aimc_deploy.workflows.sweep.table import Ended, Line, accuracy_of, table, write
@@ -138,7 +138,8 @@ def _compute(
     ]
     progress.start("points", len(unique) - kept)
     device = next(iter(unique.values())).config.device
-    for part in executors.run(_placed(executor, accuracy, device), compute, work, preload=(HEAVY,)):
+    preload = (MEASURE if accuracy else RECKON,)
+    for part in executors.run(_placed(executor, accuracy, device), compute, work, preload=preload):
         own = work[part.place].points
         if isinstance(part, executors.Lost):
             ended |= {key: Ended(None, "lost", part.reason) for key, _ in own}

@@ -12,7 +12,7 @@ from aimc_deploy.config.run import Run
 from aimc_deploy.errors import AimcError
 from aimc_deploy.workflows.sweep.row import Row, bundle_of, place, read_row, write_row
 
-HEAVY = "aimc_deploy.workflows.sweep.measure"
+MEASURE, RECKON = "aimc_deploy.workflows.sweep.measure", "aimc_deploy.workflows.sweep.reckon"
 
 
 @dataclass(frozen=True)
@@ -27,8 +27,6 @@ class Work:
 
 def compute(work: Work) -> dict[str, Row | str]:
     """The row of each point by its key, or what is wrong with it; rows are kept as soon as they are there."""
-    from aimc_deploy.workflows.sweep.measure import measure, reckon
-
     found: dict[str, Row | str] = {}
     for key, config in work.points:
         path = place(work.out, work.group, key)
@@ -36,10 +34,7 @@ def compute(work: Work) -> dict[str, Row | str]:
         try:
             if row is None:
                 path.parent.mkdir(parents=True, exist_ok=True)
-                if work.accuracy:
-                    row = measure(config, bundle_of(work.out, work.group), key)
-                else:
-                    row = reckon(config, work.group, key)
+                row = _row(work, config, key)
                 write_row(path, row)
             found[key] = row
         except AimcError as error:
@@ -47,3 +42,13 @@ def compute(work: Work) -> dict[str, Row | str]:
         except Exception as error:  # one point must not take the others with it
             found[key] = f"internal error: {type(error).__name__}: {error}; report it"
     return found
+
+
+def _row(work: Work, config: Run, key: str) -> Row:
+    if work.accuracy:
+        from aimc_deploy.workflows.sweep.measure import measure
+
+        return measure(config, bundle_of(work.out, work.group), key)
+    from aimc_deploy.workflows.sweep.reckon import reckon
+
+    return reckon(config, work.group, key)

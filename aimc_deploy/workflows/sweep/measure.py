@@ -1,26 +1,18 @@
-"""One point: trained and measured, or only planned and reckoned."""
+"""One point, trained and measured."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any
 
 from aimc_deploy.artifact.bundle import Bundle
 from aimc_deploy.artifact.results import summarise
 from aimc_deploy.config.executor import Local
-from aimc_deploy.config.run import Lora, Run
-from aimc_deploy.cost.adapters import memory_bytes
-from aimc_deploy.cost.estimate import estimate
-from aimc_deploy.tasks.registry import get_task
+from aimc_deploy.config.run import Run
 from aimc_deploy.workflows.evaluate import EvaluateResult
 from aimc_deploy.workflows.jobs import one_thread
-from aimc_deploy.workflows.map import plan
 from aimc_deploy.workflows.run import deploy
+from aimc_deploy.workflows.sweep.reckon import costs
 from aimc_deploy.workflows.sweep.row import Row, Spread
-
-TOKENS = 8  # handed to an adapter together, as `aimc-deploy cost` has it if nothing is said
 
 
 def measure(config: Run, bundle: Path, key: str) -> Row:
@@ -55,57 +47,5 @@ def measure(config: Run, bundle: Path, key: str) -> Row:
             for part in summarise(measured)
             if part.adapter == own and part.metric == measured.metric
         ),
-        **_costs(config, Bundle.open(bundle).read_json("tile_map.json")),
+        **costs(config, Bundle.open(bundle).read_json("tile_map.json")),
     )
-
-
-_plans: dict[str, dict[str, Any]] = {}
-"""The last tile map of this process, by its group."""
-
-
-def reckon(config: Run, group: str, key: str) -> Row:
-    """Plan the model from its configuration and reckon what it costs.
-
-    Raises:
-        ModelError: no model can be planned.
-        HardwareError: there are too few tiles.
-    """
-    if group not in _plans:
-        _plans.clear()
-        _plans[group] = plan(config.source, config.hardware)
-    return Row(key=key, **_costs(config, _plans[group]))
-
-
-def _costs(config: Run, tile_map: Mapping[str, Any]) -> dict[str, Any]:
-    """The part of a row that follows from a tile map."""
-    lora = config.adapt.lora
-    length = config.max_length or get_task(config.task).max_length
-    cost = estimate(tile_map, config.hardware, rank=lora.r, tokens=TOKENS, length=length)
-    shared = {"tiles": cost.tiles, "utilisation": tile_map["utilisation"]}
-    if config.adapt.method == "full":  # all is on the tiles
-        return {
-            **shared,
-            "token_ns": cost.token_ns,
-            "sequence_ns": cost.sequence_ns,
-            "token_nj": cost.tile_nj,
-            "adapter_parameters": 0,
-            "adapter_bytes": 0,
-        }
-    sizes = [(entry["rows"], entry["cols"], _rank(lora, entry["layer"])) for entry in tile_map["analog"]]
-    return {
-        **shared,
-        "token_ns": cost.token_with_adapters_ns,
-        "sequence_ns": cost.sequence_with_adapters_ns,
-        "token_nj": None if cost.tile_nj is None else cost.tile_nj + cost.adapter_nj,
-        "adapter_parameters": sum(
-            rank * (rows + cols) + (cols if lora.dora else 0) for rows, cols, rank in sizes if rank
-        ),
-        "adapter_bytes": sum(memory_bytes(rows, cols, rank, TOKENS) for rows, cols, rank in sizes if rank),
-    }
-
-
-def _rank(lora: Lora, layer: str) -> int:
-    """The rank of a layer's adapter; 0 where it has none."""
-    if not any(fnmatchcase(layer, pattern) for pattern in lora.layers):
-        return 0
-    return next((own.r for own in lora.ranks if fnmatchcase(layer, own.layers)), lora.r)

@@ -147,4 +147,6 @@ def _drawn(points: Sequence[Point], ended: Mapping[str, Ended]) -> str:
     rows = [row for point in points if (row := ended[point.key].row) is not None]
     metrics = sorted({row.metric for row in rows if row.metric is not None})
     values = [{"accuracy": accuracy_of(row), **row.model_dump(include=set(COSTS))} for row in rows]
-    return picture(values, _front(rows), " or ".join(metrics))
+    times = {row.times[-1].time for row in rows if row.times}
+    when = times.pop() if len(times) == 1 else "the last time"
+    return picture(values, _front(rows), f"{' or '.join(metrics)} at {when}")
