@@ -94,7 +94,7 @@ class SweepFile:
             swept = {key: value for key, (value, _) in chosen.items()}
             label = Point(number, swept, Run(), "", "").label
             layers = [
-                under(tuple(key.split(".")), value, self._places_of(place))
+                under(tuple(key.split(".")), value, _below(self.places, place))
                 for key, (value, place) in chosen.items()
             ]
             try:
@@ -107,11 +107,6 @@ class SweepFile:
         if mistakes:
             raise ConfigError("\n".join(f"{label}: {line}" for line, label in mistakes.items()))
         return points
-
-    def _places_of(self, key: Key) -> dict[Key, str]:
-        """Where a value and all that is in it stand."""
-        size = len(key)
-        return {other[size:]: place for other, place in self.places.items() if other[:size] == key}
 
 
 def read_sweep(
@@ -157,6 +152,7 @@ def _executor(given: Any, changes: Mapping[str, Any]) -> Any:
 
 
 def _below(places: Mapping[Key, str], key: Key) -> dict[Key, str]:
+    """Where a value and all that is in it stand."""
     return {other[len(key) :]: place for other, place in places.items() if other[: len(key)] == key}
 
 
