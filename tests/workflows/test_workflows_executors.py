@@ -22,6 +22,7 @@ def _functions_are_found() -> Iterator[None]:
     """Processes that begin anew find this folder's modules as an installed package would be found."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", str(Path(__file__).parent))
+        patch.setenv("RAY_worker_niceness", "0")  # else they starve on a busy machine
         # How long submitit waits for the file of a job that is dead: for slow file systems.
         patch.setattr("submitit.core.core.Job._results_timeout_s", 0.5)
         yield
