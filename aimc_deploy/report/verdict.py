@@ -46,7 +46,7 @@ class Headline:
 
 
 def verdict_lines(results: Mapping[str, Results]) -> list[Line]:
-    """A line for each adapter of each evaluation by its name, in the order of the evaluations.
+    """A line for each adapter of each evaluation by its name: what fails first, what has no gate last.
 
     Raises:
         ConfigError: a gate is stored with results that cannot be judged by it.
@@ -77,7 +77,7 @@ def verdict_lines(results: Mapping[str, Results]) -> list[Line]:
                         against,
                     )
                 )
-    return found
+    return sorted(found, key=lambda line: (line.passed is None, line.passed))
 
 
 def headline(lines: Sequence[Line]) -> Headline:
