@@ -61,7 +61,7 @@ COMMANDS: dict[str, tuple[str, set[str]]] = {
                 "--min-accuracy",
             ),
             *("--max-drop", "--at", "--unadapted", "--samples", "--workers", "--results", "--data-dir"),
-            *("--device", "--junit"),
+            *("--device", "--junit", "--noise-budget"),
             *CONFIGURED,
             *SHOWN,
         },
