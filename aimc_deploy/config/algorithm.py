@@ -107,9 +107,9 @@ class ResidualV2(_Transfer):
 class _Buffered(_Transfer):
     """Reads are summed digitally, and one pulse is written when a sum is worth one."""
 
-    forget: Annotated[
-        float, Field(ge=0, lt=1, description="share of the sum lost when a column is read")
-    ] = 0.0
+    forget: Annotated[float, Field(ge=0, lt=1, description="share of the sum lost when a column is read")] = (
+        0.0
+    )
 
 
 class _Chopped(_Buffered):
@@ -142,7 +142,9 @@ class ERider(_Transfer):
 
     kind: Literal["e_rider"] = "e_rider"
     gamma: Gamma = 0.1
-    flip_probability: Annotated[float, Field(ge=0, le=1, description="of a column's sign when it is read")] = 0.02
+    flip_probability: Annotated[
+        float, Field(ge=0, le=1, description="of a column's sign when it is read")
+    ] = 0.02
     follow: Annotated[Rate, Field(description="rate at which the zero follows what is read")] = 0.02
 
     @model_validator(mode="after")

@@ -25,7 +25,7 @@ class IdealResponse(Model):
 
 
 class LinearResponse(Model):
-    """``q_plus = 1 - slope_up * w / tau``, ``q_minus = 1 - slope_down * w / tau_min``; slope 1: soft bounds."""
+    """``q_plus = 1 - slope_up w / tau``, ``q_minus = 1 - slope_down w / tau_min``; slope 1: soft bounds."""
 
     kind: Literal["linear"] = "linear"
     slope_up: Annotated[float, Field(ge=0, description="1: up pulses vanish at the upper bound")] = 1.0

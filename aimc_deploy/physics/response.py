@@ -19,6 +19,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from jaxtyping import Float
@@ -124,16 +125,20 @@ class Linear(Response):
         self, v: Float[Tensor, "..."], net: Float[Tensor, "..."], total: Float[Tensor, "..."]
     ) -> Float[Tensor, "..."]:
         """As above, in fewer passes: ``F`` and ``G`` are straight lines."""
-        rise = self.up / self.high * self.slope_up
-        fall = self.down / self.low * self.slope_down
-        offset, slope = (self.down - self.up) / 2, (fall - rise) / 2
-        pull = torch.addcmul(offset, v, slope, value=-1)
-        offset, slope = (self.down + self.up) / 2, (fall + rise) / 2
-        if slope.dim() or slope != 0:
-            moved = torch.addcmul(v, net, torch.addcmul(offset, v, slope, value=-1))
+        f_offset, f_slope, g_offset, g_slope = self._lines
+        pull = torch.addcmul(g_offset, v, g_slope)
+        if f_slope.dim() or f_slope != 0:
+            moved = torch.addcmul(v, net, torch.addcmul(f_offset, v, f_slope))
         else:
-            moved = torch.addcmul(v, net, offset)
+            moved = torch.addcmul(v, net, f_offset)
         return moved.addcmul_(total, pull, value=-1)
+
+    @cached_property
+    def _lines(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Offset and slope of ``F``, and of ``G``."""
+        rise = -self.up / self.high * self.slope_up
+        fall = -self.down / self.low * self.slope_down
+        return (self.down + self.up) / 2, (fall + rise) / 2, (self.down - self.up) / 2, (fall - rise) / 2
 
     def symmetric_point(self) -> Float[Tensor, "..."]:
         """Where the two lines cross, or the bound nearest to that."""
