@@ -1,4 +1,4 @@
-"""Residual learning v2 and Tiki-Taka v2: a digital buffer between ``P`` and ``W`` takes noise of reading away.
+"""Residual learning v2 and Tiki-Taka v2: a digital buffer between ``P`` and ``W``, against noise of reading.
 
 Residual learning v2 averages, ``H' = (1 - beta) H + beta r``, and fires one pulse of its sign where
 ``|H'| >= threshold``, which is taken away from ``H'``; without a threshold, ``W`` goes by ``beta H'``.

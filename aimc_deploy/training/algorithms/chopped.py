@@ -1,8 +1,8 @@
 """Chopped Tiki-Taka v2 and AGAD: columns of ``P`` change sign at random, so that a wrong zero averages away.
 
-``P`` gets the gradient with ``c x`` for ``x``, and what is read is multiplied by ``c`` again: the signal keeps
-its sign, an offset does not. Chopped Tiki-Taka v2 subtracts a fixed ``Q``. AGAD keeps an average of what it
-reads, ``m' = (1 - b) m + b P``, and takes it for ``Q`` when the sign changes: it needs no calibration.
+``P`` gets the gradient with ``c x`` for ``x``, and what is read is multiplied by ``c`` again: the signal
+keeps its sign, an offset does not. Chopped Tiki-Taka v2 subtracts a fixed ``Q``. AGAD keeps an average of
+what it reads, ``m' = (1 - b) m + b P``, and takes it for ``Q`` when the sign changes: no calibration.
 
 Source: Rasch, Carta, Fagbohungbe and Gokmen, Nature Communications 15, 7133 (2024), equations 11 to 13.
 """

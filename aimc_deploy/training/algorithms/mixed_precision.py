@@ -1,8 +1,8 @@
 """Mixed precision: the gradient is computed and summed digitally, and whole pulses are written to ``W``.
 
-``H' = H - lr v`` with ``v = momentum v + d^T x``; ``n = trunc(H' / dw)`` pulses are fired and taken from ``H'``.
-No device sees a pulse that the sum does not ask for; the price is a digital product of the size of the
-matrix for every sample.
+``H' = H - lr v`` with ``v = momentum v + d^T x``; ``n = trunc(H' / dw)`` pulses are fired and taken from
+``H'``. No device sees a pulse that the sum does not ask for; the price is a digital product of the size of
+the matrix for every sample.
 
 Source: Nandakumar et al., Frontiers in Neuroscience 14, 406 (2020).
 """
