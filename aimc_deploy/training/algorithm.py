@@ -86,7 +86,7 @@ class Algorithm(nn.Module):
         """All that is needed to go on: plain numbers and copies of tensors."""
         return {
             "steps": self.steps,
-            "pulses": {name: array.pulses for name, array in self.arrays()},
+            "pulses": {name: [array.pulses, array.slots] for name, array in self.arrays()},
             "generators": {name: array.generator.get_state().clone() for name, array in self.arrays()},
             "tensors": {name: tensor.clone() for name, tensor in self.named_buffers()},
         }
@@ -109,7 +109,7 @@ class Algorithm(nn.Module):
         for name, tensor in self.named_buffers():
             tensor.copy_(checkpoint["tensors"][name])
         for name, array in self.arrays():
-            array.pulses = checkpoint["pulses"][name]
+            array.pulses, array.slots = checkpoint["pulses"][name]
             array.generator.set_state(checkpoint["generators"][name].cpu())
 
     def keep(self, name: str, tensor: Tensor) -> None:

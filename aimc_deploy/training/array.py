@@ -30,6 +30,7 @@ class Array(nn.Module):
     Attributes:
         device: what a device is like.
         pulses: how many pulses all its devices have got so far.
+        slots: how many pulses long that has taken, devices that can be pulsed side by side being so.
         state: physical state of each device, between its bounds.
     """
 
@@ -40,6 +41,7 @@ class Array(nn.Module):
     down: Tensor
     reference: Tensor
     kept: Tensor
+    written: Tensor | None
 
     def __init__(
         self,
@@ -51,6 +53,7 @@ class Array(nn.Module):
         super().__init__()
         self.device = device
         self.pulses = 0.0
+        self.slots = 0.0
         self._seed = derive_seed(*names, "pulses")
         self._generator: torch.Generator | None = None
         self._response: Response | None = None
@@ -59,9 +62,8 @@ class Array(nn.Module):
             self.register_buffer(name, getattr(drawn, name), persistent=False)
         self.register_buffer("state", drawn.start, persistent=False)
         # What reading adds to the state, drawn anew when a device gets a pulse; only with write noise.
-        self.written = None
-        if device.write_noise:
-            self.register_buffer("written", torch.zeros_like(drawn.start), persistent=False)
+        written = torch.zeros_like(drawn.start) if device.write_noise else None
+        self.register_buffer("written", written, persistent=False)
         self._has_reference = bool(drawn.reference.any())
         self._leaks = device.retention.lifetime_steps is not None
 
@@ -110,6 +112,7 @@ class Array(nn.Module):
         *,
         largest: float,
         pulses: float,
+        slots: float,
         whole: bool = False,
     ) -> None:
         """Ask for a change ``net`` of these columns by amounts that add up to ``total``, in weight units.
@@ -117,6 +120,7 @@ class Array(nn.Module):
         Args:
             largest: no element of ``total`` is above it.
             pulses: to be counted.
+            slots: to be counted.
             whole: the amounts are whole pulses, none of which is made in parts.
         """
         parts = max(1, math.ceil(largest / (LARGEST_PART * self.device.tau) - 1e-9))
@@ -134,6 +138,7 @@ class Array(nn.Module):
             moved.clamp_(low, high)
         state.copy_(moved)
         self.pulses += pulses
+        self.slots += slots
         if self.written is not None:
             fresh = self.normal_like(state).mul_(self.device.write_noise * self.dw)
             self.written[:, cols] = torch.where(total > 0, fresh, self.written[:, cols])
@@ -152,15 +157,20 @@ class Array(nn.Module):
             return
         total = change.abs()
         largest, asked = float(total.max()), float(total.sum())
-        self.step(change, total, cols, largest=largest, pulses=asked / self.dw)
+        slots = largest / self.dw * change.shape[1]
+        self.step(change, total, cols, largest=largest, pulses=asked / self.dw, slots=slots)
 
     def pulse(self, count: Float[Tensor, "outputs inputs"], cols: slice = _ALL) -> None:
-        """Give each device of these columns that many pulses, upwards where it is positive."""
+        """Give each device of these columns that many pulses, upwards where it is positive.
+
+        Columns take their time one after the other; the devices of one are pulsed side by side.
+        """
         net = count * self.dw
         total = net.abs()
         largest = float(total.max())
         if largest > 0:
-            self.step(net, total, cols, largest=largest, pulses=float(total.sum()) / self.dw, whole=True)
+            pulses, slots = float(total.sum()) / self.dw, largest / self.dw * total.shape[1]
+            self.step(net, total, cols, largest=largest, pulses=pulses, slots=slots, whole=True)
 
     def leak(self) -> None:
         """One step's loss of retention: weights go towards 0."""

@@ -59,9 +59,10 @@ def _expected(array: Array, x: Tensor, d: Tensor, lr: float, largest: float, tot
     """The mean effect of the pulses."""
     scaled = (-lr * d).T
     amounts = scaled.abs() @ x.abs()
+    slots = largest / array.dw  # samples come one after the other, all devices side by side
     if largest > 0.1 * array.device.tau:
         largest = float(amounts.max())  # the bound is not tight, and a part costs a pass over the array
-    array.step(scaled @ x, amounts, largest=largest, pulses=total / array.dw)
+    array.step(scaled @ x, amounts, largest=largest, pulses=total / array.dw, slots=slots)
 
 
 def coincidence_trains(
@@ -100,12 +101,12 @@ def coincidence_trains(
 
 def _counts(array: Array, x: Tensor, d: Tensor) -> None:
     """All coincidences of the batch at once: those up and those down, each from where the batch began."""
+    slots = float((x != 0).any(2).sum())
     x, d = x.flatten(0, 1), d.flatten(0, 1)
     net, total = d.T @ x, d.abs().T @ x.abs()
     count = total.sum(dtype=torch.float64).item()
-    array.step(
-        net * array.dw, total * array.dw, largest=float(total.max()) * array.dw, pulses=count, whole=True
-    )
+    largest = float(total.max()) * array.dw
+    array.step(net * array.dw, total * array.dw, largest=largest, pulses=count, slots=slots, whole=True)
 
 
 def _sequential(array: Array, x: Tensor, d: Tensor) -> None:
