@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator
 
 from aimc_deploy.config.model import Model
 
@@ -147,14 +147,15 @@ class ERider(_Transfer):
     ] = 0.02
     follow: Annotated[Rate, Field(description="rate at which the zero follows what is read")] = 0.02
 
-    @model_validator(mode="after")
-    def _chopped(self) -> ERider:
-        if self.flip_probability == 0:
+    @field_validator("flip_probability")
+    @classmethod
+    def _chopped(cls, probability: float) -> float:
+        if probability == 0:
             raise ValueError(
-                "flip_probability: 0 ties the weight to where it started (W - transfer_lr / follow * Q is "
-                "conserved), so that it ends in the wrong place: take 0.01 to 0.1"
+                "0 ties the weight to where it started (W - transfer_lr / follow * Q is conserved), so that "
+                "it ends in the wrong place: take 0.01 to 0.1"
             )
-        return self
+        return probability
 
 
 class MultiTile(Model):

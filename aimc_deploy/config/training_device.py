@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from aimc_deploy.config.chip import Quantity
 from aimc_deploy.config.model import Model
@@ -31,16 +31,15 @@ class LinearResponse(Model):
     slope_up: Annotated[float, Field(ge=0, description="1: up pulses vanish at the upper bound")] = 1.0
     slope_down: Annotated[float, Field(ge=0, description="1: down pulses vanish at the lower bound")] = 1.0
 
-    @model_validator(mode="after")
-    def _positive(self) -> LinearResponse:
-        for name in ("slope_up", "slope_down"):
-            slope = getattr(self, name)
-            if slope > 1:
-                raise ValueError(
-                    f"{name}: {slope:g} makes the response negative before the bound is reached, so that a "
-                    "pulse would move the weight the wrong way: 1 at most, or bring the bound nearer"
-                )
-        return self
+    @field_validator("slope_up", "slope_down")
+    @classmethod
+    def _positive(cls, slope: float) -> float:
+        if slope > 1:
+            raise ValueError(
+                f"{slope:g} makes the response negative before the bound is reached, so that a pulse would "
+                "move the weight the wrong way: 1 at most, or bring the bound nearer"
+            )
+        return slope
 
 
 class PowerResponse(Model):
@@ -64,17 +63,16 @@ class PiecewiseResponse(Model):
     up: Annotated[tuple[float, ...], Field(min_length=2, description="q_plus, from tau_min to tau")]
     down: Annotated[tuple[float, ...], Field(min_length=2, description="q_minus, from tau_min to tau")]
 
-    @model_validator(mode="after")
-    def _positive(self) -> PiecewiseResponse:
-        for name, values in (("up", self.up), ("down", self.down)):
-            if min(values) < 0:
-                raise ValueError(
-                    f"{name}: {min(values):g} is negative: such a pulse would move the weight the wrong way; "
-                    "give 0 or more"
-                )
-        if min(self.up[:-1]) == 0 or min(self.down[1:]) == 0:
-            raise ValueError("a response is 0 nowhere but at the bound it moves to: a weight would be stuck")
-        return self
+    @field_validator("up", "down")
+    @classmethod
+    def _positive(cls, values: tuple[float, ...], info: ValidationInfo) -> tuple[float, ...]:
+        if min(values) < 0:
+            raise ValueError(
+                f"{min(values):g} is negative: such a pulse would move the weight the wrong way: 0 or more"
+            )
+        if min(values[:-1] if info.field_name == "up" else values[1:]) == 0:
+            raise ValueError("it is 0 nowhere but at the bound it moves to: a weight would be stuck")
+        return values
 
 
 Response = Annotated[

@@ -24,7 +24,7 @@ class ArrayState:
         pulses_per_device: mean over its devices, since it was built.
         saturated: share of devices within one pulse, or 5 % of the upper bound, of a bound.
         rms_by_tau: root mean square of the weights by the upper bound.
-        from_symmetric_point: root mean square distance from each device's symmetric point, by the upper bound.
+        from_symmetric_point: rms distance from each device's symmetric point, by the upper bound.
         symmetric_point_spread: standard deviation of the symmetric points over devices, by the upper bound;
             always to be looked at: exact zeros are the hard case, and spread ones hide a collapse.
         energy_pj: of all its pulses, or None where the energy of one is not known.
@@ -84,15 +84,15 @@ def _of_state(name: str, state: ArrayState) -> list[Warned]:
     if state.saturated > 0.05:
         found.append(
             Warned(
-                f"array {name}: {state.saturated:.0%} of the devices are at a bound and learn in one direction",
+                f"array {name}: {state.saturated:.0%} of the devices are at a bound and learn one way only",
                 "a larger out_scale (a smaller rms), a larger tau, or a lower learning rate",
             )
         )
     if state.rms_by_tau > 0.5:
         found.append(
             Warned(
-                f"array {name}: weights have grown to an rms of {state.rms_by_tau:.2f} tau, where the pull to "
-                "the symmetric point is strong",
+                f"array {name}: the rms of the weights is {state.rms_by_tau:.2f} tau, where the pull to the "
+                "symmetric point is strong",
                 "a larger out_scale (a smaller rms), or a larger tau",
             )
         )
@@ -107,8 +107,8 @@ def advise(settings: InMemory) -> list[Warned]:
     if isinstance(algorithm, config.AnalogSGD) and device.response.kind != "ideal":
         found.append(
             Warned(
-                "analog_sgd: the response draws every weight to its symmetric point with a force that does not "
-                "fade; networks collapse where tau is about as large as their weights (seen up to tau 1)",
+                "analog_sgd: the response draws every weight to its symmetric point with a force that does "
+                "not fade; networks collapse where tau is about as large as their weights (seen up to tau 1)",
                 "algorithm residual or mixed_precision, or a larger tau",
             )
         )
@@ -127,8 +127,8 @@ def advise(settings: InMemory) -> list[Warned]:
         if spread > 0.05 * residual.tau:
             found.append(
                 Warned(
-                    f"{algorithm.kind}: the residual array's symmetric points are up to {spread:.2g} from 0, and "
-                    "its zero is not calibrated: weights end as far off as the gradient's noise allows",
+                    f"{algorithm.kind}: the residual array's symmetric points are about {spread:.2g} from 0, "
+                    "and its zero is not calibrated: weights end as far off as the gradient's noise allows",
                     "calibration zero_shift, or algorithm e_rider, agad or chopped_tt_v2",
                 )
             )
@@ -144,7 +144,7 @@ def advise(settings: InMemory) -> list[Warned]:
     if isinstance(algorithm, config.MultiTile) and algorithm.every < 20:
         found.append(
             Warned(
-                f"multi_tile: {algorithm.every} steps are too few for an array to come to rest before it is read",
+                f"multi_tile: {algorithm.every} steps are too few for an array to come to rest",
                 "every 20 or more",
             )
         )

@@ -39,7 +39,7 @@ def test_every_file_is_a_device_with_a_description_and_a_source(file: Path) -> N
 
 
 def test_the_presets_are_those_files() -> None:
-    assert sorted(training_presets()) == [file.stem for file in FILES]
+    assert sorted(training_presets()) == sorted(file.stem for file in FILES)
     assert len(FILES) == 8
 
 
@@ -79,15 +79,15 @@ def test_every_algorithm_has_defaults_and_a_name_of_its_own() -> None:
         ({"response": {"kind": "exponential", "gamma_res": 11}}, "gamma_res: Input should be less than or"),
         (
             {"response": {"kind": "linear", "slope_up": 1.5}},
-            "slope_up: 1.5 makes the response negative before the bound is reached, so that a pulse would move",
+            "response.slope_up: 1.5 makes the response negative before the bound is reached, so that a pulse",
         ),
         (
             {"response": {"kind": "piecewise", "up": [1, -0.1], "down": [0, 1]}},
-            "up: -0.1 is negative: such a pulse would move the weight the wrong way",
+            "response.up: -0.1 is negative: such a pulse would move the weight the wrong way",
         ),
         (
             {"response": {"kind": "piecewise", "up": [1, 0, 1], "down": [1, 1, 1]}},
-            "a response is 0 nowhere but at the bound it moves to: a weight would be stuck",
+            "response.up: it is 0 nowhere but at the bound it moves to: a weight would be stuck",
         ),
         ({"corrupt": {"share": 1.1}}, "corrupt.share: Input should be less than or equal to 1"),
         ({"retention": {"lifetime_steps": 1}}, "retention.lifetime_steps: Input should be greater than 1"),
@@ -103,7 +103,10 @@ def test_bad_devices_are_refused_with_the_reason(given: dict[str, Any], reason: 
 @pytest.mark.parametrize(
     ("given", "reason"),
     [
-        ({"kind": "e_rider", "flip_probability": 0}, "0 ties the weight to where it started"),
+        (
+            {"kind": "e_rider", "flip_probability": 0},
+            "algorithm.flip_probability: 0 ties the weight to where it started",
+        ),
         ({"kind": "residual", "gamma": 1.5}, "gamma: Input should be less than or equal to 1 (given: 1.5)"),
         ({"kind": "residual", "gamma": -0.1}, "gamma: Input should be greater than or equal to 0"),
         ({"kind": "multi_tile", "gamma": 0}, "gamma: Input should be greater than 0 (given: 0)"),
@@ -129,9 +132,7 @@ def test_bad_algorithms_are_refused_with_the_reason(given: dict[str, Any], reaso
 def test_a_mistake_in_a_file_is_shown_there(tmp_path: Path) -> None:
     file = tmp_path / "mine.yaml"
     file.write_text("name: mine\ntau: 1.0\nresponse:\n  kind: linear\n  slope_up: 2\n")
-    with pytest.raises(
-        ConfigError, match=r"mine\.yaml:\d+: response: slope_up: 2 makes the response negative"
-    ):
+    with pytest.raises(ConfigError, match=r"mine\.yaml:5: response\.slope_up: 2 makes the resp"):
         load_training_device(str(file))
     file.write_text("- 1\n")
     with pytest.raises(ConfigError, match=r"mine\.yaml: a device for training is a mapping"):
@@ -146,5 +147,5 @@ def test_an_unknown_preset_is_refused_with_the_names_there_are() -> None:
 
 
 def test_a_slope_is_refused_by_its_own_model_too() -> None:
-    with pytest.raises(ValueError, match="slope_down: 1.01 makes the response negative"):
+    with pytest.raises(ValueError, match=r"1\.01 makes the response negative"):
         LinearResponse(slope_down=1.01)
