@@ -20,6 +20,7 @@ import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -46,6 +47,17 @@ class Response(ABC):
     high: Float[Tensor, "..."]
     up: Float[Tensor, "..."]
     down: Float[Tensor, "..."]
+
+    def clamp_(self, v: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
+        """``v`` within the bounds, in place."""
+        return v.clamp_(*self._bounds)
+
+    @cached_property
+    def _bounds(self) -> tuple[Any, Any]:
+        """Both bounds: tensors, or numbers where all devices are alike, which is faster."""
+        if self.low.dim() or self.high.dim():
+            return self.low, self.high
+        return self.low.item(), self.high.item()
 
     @abstractmethod
     def q_plus(self, v: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
@@ -126,19 +138,28 @@ class Linear(Response):
     ) -> Float[Tensor, "..."]:
         """As above, in fewer passes: ``F`` and ``G`` are straight lines."""
         f_offset, f_slope, g_offset, g_slope = self._lines
-        pull = torch.addcmul(g_offset, v, g_slope)
-        if f_slope.dim() or f_slope != 0:
+        if isinstance(f_offset, Tensor):
             moved = torch.addcmul(v, net, torch.addcmul(f_offset, v, f_slope))
-        else:
-            moved = torch.addcmul(v, net, f_offset)
-        return moved.addcmul_(total, pull, value=-1)
+            return moved.addcmul_(total, torch.addcmul(g_offset, v, g_slope), value=-1)
+        moved = torch.add(v, net, alpha=f_offset)
+        if f_slope:
+            moved.addcmul_(net, v, value=f_slope)
+        if g_offset:
+            moved.sub_(total, alpha=g_offset)
+        return moved.addcmul_(total, v, value=-g_slope)
 
     @cached_property
-    def _lines(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Offset and slope of ``F``, and of ``G``."""
+    def _lines(self) -> tuple[Any, Any, Any, Any]:
+        """Offset and slope of ``F``, and of ``G``: tensors, or numbers where all devices are alike."""
         rise = -self.up / self.high * self.slope_up
         fall = -self.down / self.low * self.slope_down
-        return (self.down + self.up) / 2, (fall + rise) / 2, (self.down - self.up) / 2, (fall - rise) / 2
+        lines = (
+            (self.down + self.up) / 2,
+            (fall + rise) / 2,
+            (self.down - self.up) / 2,
+            (fall - rise) / 2,
+        )
+        return lines if any(line.dim() for line in lines) else tuple(line.item() for line in lines)
 
     def symmetric_point(self) -> Float[Tensor, "..."]:
         """Where the two lines cross, or the bound nearest to that."""

@@ -129,14 +129,16 @@ class Array(nn.Module):
         if parts > 1:
             net, total = net / parts, total / parts
         state, response = self.state[:, cols], self.response(cols)
-        low, high = response.low, response.high
         moved = state
         for _ in range(parts):
             before, moved = moved, response.moved(moved, net, total)
             if self.device.cycle_to_cycle:
                 moved += self._cycle_noise(response, before, net, total)
-            moved.clamp_(low, high)
-        state.copy_(moved)
+            response.clamp_(moved)
+        if cols == _ALL:
+            self.state = moved
+        else:
+            state.copy_(moved)
         self.pulses += pulses
         self.slots += slots
         if self.written is not None:

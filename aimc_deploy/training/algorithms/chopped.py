@@ -37,6 +37,7 @@ class AGAD(ChoppedTTv2):
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
+        self.zero_is_fixed = False
         self.keep("average", self.q.clone())
 
     def program(self, weight: Tensor) -> None:

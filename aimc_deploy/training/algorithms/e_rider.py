@@ -26,6 +26,7 @@ class ERider(Transfer):
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
         self.chopped = True
+        self.zero_is_fixed = False
         self.keep("average", self.q.clone())
 
     def program(self, weight: Tensor) -> None:

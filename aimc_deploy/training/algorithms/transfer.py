@@ -30,7 +30,8 @@ class Transfer(Algorithm):
         p: the array that takes the gradient.
         q: zero of ``p``, one for each device.
         chopper: sign of each column.
-        visits: how often columns have been read.
+        chopped: whether signs change.
+        zero_is_fixed: ``q`` is 0 for ever.
     """
 
     q: Tensor
@@ -50,6 +51,7 @@ class Transfer(Algorithm):
         self.w = Array(device, shape, *names, "w", dtype=dtype)
         self.p = Array(residual_device, shape, *names, "p", dtype=dtype)
         self.keep("q", calibrate(self.p, described.calibration))
+        self.zero_is_fixed = described.calibration.kind == "none"
         self.keep("chopper", torch.ones(shape[1], dtype=dtype))
         self.chopped = False
 
@@ -58,9 +60,11 @@ class Transfer(Algorithm):
         gamma = self.described.gamma
         if not gamma:
             return self.w.weight()
-        residual = self.p.weight() - self.q
+        residual = self.p.weight()
+        if not self.zero_is_fixed:
+            residual = residual - self.q
         if self.chopped:
-            residual *= self.chopper
+            residual = residual * self.chopper
         return torch.add(self.w.weight(), residual, alpha=gamma)
 
     def program(self, weight: Float[Tensor, "outputs inputs"]) -> None:
@@ -85,7 +89,7 @@ class Transfer(Algorithm):
 
     def residual(self, read: Float[Tensor, "outputs cols"], cols: slice) -> Float[Tensor, "outputs cols"]:
         """``c (P - Q)``: where ``W`` should go."""
-        above = read - self.q[:, cols]
+        above = read if self.zero_is_fixed else read - self.q[:, cols]
         return above * self.chopper[cols] if self.chopped else above
 
     def write(self, change: Float[Tensor, "outputs cols"], cols: slice) -> None:
