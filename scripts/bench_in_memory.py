@@ -2,8 +2,8 @@
 
     python scripts/bench_in_memory.py [ALGORITHM] [UPDATE] [STEPS]
 
-Both take steps in turn, in one thread; the medians of the CPU time and their ratio are printed as JSON. Inputs are random:
-a step does not depend on them.
+Both take steps in turn, in one thread; the medians of the CPU time and their ratio are printed as JSON.
+Inputs are random: a step does not depend on them.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from aimc_deploy.config.chip import Quantity
-from aimc_deploy.config.model import Model
+from aimc_deploy.config.model import Model, digest_of
 
 Spread = Annotated[float, Field(ge=0, le=10)]
 Steepness = Annotated[float, Field(gt=0, le=10, description="the response falls faster with more of it")]
@@ -174,6 +174,10 @@ class TrainingDevice(Model):
     def num_states(self) -> float:
         """How many pulses of that size lie between the bounds."""
         return (self.tau - self.lower) / self.step
+
+    def digest(self) -> str:
+        """SHA-256 of the physics described; name, prose, time and energy do not count."""
+        return digest_of(self.essentials({"name", "description", "source", "pulse_ns", "pulse_pj"}))
 
     @model_validator(mode="after")
     def _at_least_two_states(self) -> TrainingDevice:

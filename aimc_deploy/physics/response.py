@@ -153,13 +153,11 @@ class Linear(Response):
         """Offset and slope of ``F``, and of ``G``: tensors, or numbers where all devices are alike."""
         rise = -self.up / self.high * self.slope_up
         fall = -self.down / self.low * self.slope_down
-        lines = (
-            (self.down + self.up) / 2,
-            (fall + rise) / 2,
-            (self.down - self.up) / 2,
-            (fall - rise) / 2,
-        )
-        return lines if any(line.dim() for line in lines) else tuple(line.item() for line in lines)
+        f = (self.down + self.up) / 2, (fall + rise) / 2
+        g = (self.down - self.up) / 2, (fall - rise) / 2
+        if any(part.dim() for part in (*f, *g)):
+            return *f, *g
+        return f[0].item(), f[1].item(), g[0].item(), g[1].item()
 
     def symmetric_point(self) -> Float[Tensor, "..."]:
         """Where the two lines cross, or the bound nearest to that."""

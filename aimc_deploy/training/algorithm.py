@@ -86,6 +86,7 @@ class Algorithm(nn.Module):
         """All that is needed to go on: plain numbers and copies of tensors."""
         return {
             "steps": self.steps,
+            "devices": {name: array.device.digest() for name, array in self.arrays()},
             "pulses": {name: [array.pulses, array.slots] for name, array in self.arrays()},
             "generators": {name: array.generator.get_state().clone() for name, array in self.arrays()},
             "tensors": {name: tensor.clone() for name, tensor in self.named_buffers()},
@@ -105,10 +106,15 @@ class Algorithm(nn.Module):
                 f"the checkpoint does not fit this {type(self).__name__}: {', '.join(wrong)} differ; go on "
                 "with the algorithm, device and layer it was made with, or start anew"
             )
+        if checkpoint["devices"] != {name: array.device.digest() for name, array in self.arrays()}:
+            raise ArtifactError(
+                "the checkpoint was made with other devices: go on with those it was made with, or start anew"
+            )
         self.steps = checkpoint["steps"]
         for name, tensor in self.named_buffers():
             tensor.copy_(checkpoint["tensors"][name])
         for name, array in self.arrays():
+            array.forget_response()
             array.pulses, array.slots = checkpoint["pulses"][name]
             array.generator.set_state(checkpoint["generators"][name].cpu())
 

@@ -210,6 +210,10 @@ class Array(nn.Module):
     def _of(self, part: Tensor, cols: slice) -> Tensor:
         return part[:, cols] if part.dim() else part
 
-    def _apply(self, fn, recurse: bool = True):  # to another device or type
+    def forget_response(self) -> None:
+        """The buffers of the devices were changed from outside."""
         self._response = None
+
+    def _apply(self, fn, recurse: bool = True):  # to another device or type
+        self.forget_response()
         return super()._apply(fn, recurse)

@@ -75,9 +75,9 @@ class AnalogTrainLinear(nn.Linear):
             layer.bias.data = linear.bias.detach().clone()
         return layer.to(weight.device)
 
-    def forward(self, x: Float[Tensor, "... inputs"]) -> Float[Tensor, "... outputs"]:
+    def forward(self, input: Float[Tensor, "... inputs"]) -> Float[Tensor, "... outputs"]:
         """The product, its digital scale and the bias."""
-        y = _Product.apply(x.to(self.weight.dtype), self.weight, self.captured) * self.out_scale
+        y = _Product.apply(input.to(self.weight.dtype), self.weight, self.captured) * self.out_scale
         return y if self.bias is None else y + self.bias
 
     def learn(self, lr: float, schedule: float = 1.0) -> None:

@@ -163,6 +163,9 @@ def test_another_checkpoint_is_refused() -> None:
     _, other = setup({"kind": "tt_v2"})
     with pytest.raises(ArtifactError, match="the checkpoint does not fit this TTv2: h differ"):
         other.load_state_dict(optimizer.state_dict())
+    _, narrower = setup({"kind": "residual"}, {"tau": 0.5})
+    with pytest.raises(ArtifactError, match="was made with other devices"):
+        narrower.load_state_dict(optimizer.state_dict())
     state = optimizer.state_dict()
     state["in_memory"].pop("2")
     with pytest.raises(ArtifactError, match="of other layers in memory: 2"):
