@@ -1,0 +1,65 @@
+"""Mixed precision: the gradient is computed and summed digitally, and whole pulses are written to ``W``.
+
+``H' = H - lr v`` with ``v = momentum v + d^T x``; ``n = trunc(H' / dw)`` pulses are fired and taken from
+``H'``. No device sees a pulse that the sum does not ask for; the price is a digital product of the size of
+the matrix for every sample.
+
+Source: Nandakumar et al., Frontiers in Neuroscience 14, 406 (2020).
+"""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from aimc_deploy.config import algorithm as config
+from aimc_deploy.config.training_device import TrainingDevice
+from aimc_deploy.errors import TrainingError
+from aimc_deploy.training.algorithm import Algorithm
+from aimc_deploy.training.array import Array
+
+
+class MixedPrecision(Algorithm):
+    """One array and a digital sum ``h`` in weight units, with the momentum ``velocity``."""
+
+    h: Tensor
+    velocity: Tensor
+
+    def __init__(
+        self,
+        described: config.MixedPrecision,
+        device: TrainingDevice,
+        _residual_device: TrainingDevice,
+        shape: tuple[int, int],
+        names: tuple[str | int, ...],
+        dtype: torch.dtype,
+    ) -> None:
+        super().__init__()
+        self.described = described
+        self.w = Array(device, shape, *names, "w", dtype=dtype)
+        self.keep("h", torch.zeros_like(self.w.state))
+        self.keep("velocity", torch.zeros_like(self.w.state))
+
+    def weight(self) -> Float[Tensor, "outputs inputs"]:
+        """``W``."""
+        return self.w.weight()
+
+    def program(self, weight: Float[Tensor, "outputs inputs"]) -> None:
+        """Write it, and forget what has been summed."""
+        self.w.set(weight)
+        self.h.zero_()
+        self.velocity.zero_()
+
+    def learn(self, x: Tensor, d: Tensor, lr: float, schedule: float) -> None:
+        """Add the gradient, and write what makes whole pulses."""
+        self.velocity.mul_(self.described.momentum).addmm_(d.T, x)
+        self.h.add_(self.velocity, alpha=-lr)
+        if not torch.isfinite(self.h.sum()):
+            raise TrainingError(
+                "inputs or gradients are not finite: lower the learning rate or the output scale, and look "
+                "at the loss of the step before"
+            )
+        pulses = (self.h / self.w.dw).trunc()
+        self.h.sub_(pulses, alpha=self.w.dw)
+        self.w.pulse(pulses)

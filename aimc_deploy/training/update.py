@@ -1,0 +1,116 @@
+"""How a gradient becomes pulses: the rank-one updates of a batch, in parallel on all devices of an array.
+
+Pulses of different samples do not cancel on their way to a device: what counts for the asymmetric part is
+``|d|^T |x|`` of the batch, not ``|d^T x|``.
+
+Source of the coincidences: Gokmen and Vlasov, Frontiers in Neuroscience 10, 333 (2016); of the management of
+updates and of trains: Gokmen, Onen and Haensch, Frontiers in Neuroscience 11, 538 (2017).
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from aimc_deploy.config.algorithm import Counts, Expected, Update
+from aimc_deploy.errors import TrainingError
+from aimc_deploy.training.array import Array
+
+
+def update(
+    array: Array,
+    x: Float[Tensor, "samples inputs"],
+    d: Float[Tensor, "samples outputs"],
+    lr: float,
+    how: Update,
+) -> None:
+    """Move an array by about ``-lr d^T x``, as far as its devices do what is asked.
+
+    Raises:
+        TrainingError: an input or a gradient is not finite.
+    """
+    largest, total = _amounts(x, d, lr)
+    if not math.isfinite(total):
+        raise TrainingError(
+            "inputs or gradients are not finite: lower the learning rate or the output scale, and look at "
+            "the loss of the step before"
+        )
+    if not total:
+        return
+    if isinstance(how, Expected):
+        _expected(array, x, d, lr, largest, total)
+        return
+    trains = coincidence_trains(x, d, lr, array.dw, how.desired_bl, array.generator)
+    (_counts if isinstance(how, Counts) else _sequential)(array, *trains)
+
+
+def _amounts(x: Tensor, d: Tensor, lr: float) -> tuple[float, float]:
+    """An upper bound of the amounts asked of a device, and the sum of those of all devices."""
+    x, d = x.detach().abs(), d.detach().abs()
+    both = torch.stack(((x.amax(1) * d.amax(1)).sum(), (x.sum(1) * d.sum(1)).sum()))
+    largest, total = both.tolist()
+    return lr * largest, lr * total
+
+
+def _expected(array: Array, x: Tensor, d: Tensor, lr: float, largest: float, total: float) -> None:
+    """The mean effect of the pulses."""
+    scaled = (-lr * d).T
+    amounts = scaled.abs() @ x.abs()
+    slots = largest / array.dw  # samples come one after the other, all devices side by side
+    if largest > 0.1 * array.device.tau:
+        largest = float(amounts.max())  # the bound is not tight, and a part costs a pass over the array
+    array.step(scaled @ x, amounts, largest=largest, pulses=total / array.dw, slots=slots)
+
+
+def coincidence_trains(
+    x: Float[Tensor, "samples inputs"],
+    d: Float[Tensor, "samples outputs"],
+    lr: float,
+    dw: float,
+    desired_bl: int,
+    generator: torch.Generator,
+) -> tuple[Float[Tensor, "samples slots inputs"], Float[Tensor, "samples slots outputs"]]:
+    """Random trains of signed pulses; a device moves in the slots in which its row and its column have one.
+
+    The expected number of coincidences of a sample is ``lr |x| |d| / dw``. A train is as long as a sample
+    needs, ``desired_bl`` at most; a sample that needs more is cut, and ``x`` is not. The probabilities of
+    both sides are balanced.
+    """
+    largest_x, largest_d = x.abs().amax(1, keepdim=True), d.abs().amax(1, keepdim=True)
+    needed = lr * largest_x * largest_d / dw
+    length = needed.ceil().clamp(1, desired_bl)
+    cut = (desired_bl / needed).clamp(max=1)  # inf where nothing is needed
+    silent = needed <= 0
+    ratio = torch.where(silent, torch.ones_like(needed), largest_d * cut / largest_x).sqrt()
+    base = (lr / (dw * length)).sqrt()
+    p_x = (x.abs() * base * ratio).clamp(max=1) * ~silent
+    p_d = (d.abs() * base / ratio).clamp(max=1) * ~silent
+    slots = int(length.max())
+    used = torch.arange(slots, device=x.device)[:, None] < length[:, None]
+
+    def train(probability: Tensor, sign: Tensor) -> Tensor:
+        shape = (len(x), slots, probability.shape[1])
+        drawn = torch.rand(shape, dtype=x.dtype, device=x.device, generator=generator)
+        return (drawn < probability[:, None]) * used * sign[:, None]
+
+    return train(p_x, x.sign()), train(p_d, -d.sign())
+
+
+def _counts(array: Array, x: Tensor, d: Tensor) -> None:
+    """All coincidences of the batch at once: those up and those down, each from where the batch began."""
+    slots = float((x != 0).any(2).sum())
+    x, d = x.flatten(0, 1), d.flatten(0, 1)
+    net, total = d.T @ x, d.abs().T @ x.abs()
+    count = total.sum(dtype=torch.float64).item()
+    largest = float(total.max()) * array.dw
+    array.step(net * array.dw, total * array.dw, largest=largest, pulses=count, slots=slots, whole=True)
+
+
+def _sequential(array: Array, x: Tensor, d: Tensor) -> None:
+    """Sample by sample and slot by slot."""
+    for sample_x, sample_d in zip(x, d, strict=True):
+        for slot_x, slot_d in zip(sample_x, sample_d, strict=True):
+            array.pulse(torch.outer(slot_d, slot_x))
