@@ -1,0 +1,3 @@
+"""docs/reliability.md."""
+from pathlib import Path
+def write(docs: Path) -> None: ...
