@@ -80,6 +80,8 @@ class Watch:
         name = os.fsdecode(path)
         if "/" not in name and name not in (".", "..") and flags & os.O_NOFOLLOW:
             return True  # in a folder that was opened before, and never through a link
+        if flags & os.O_NOFOLLOW:  # a link in the last place would not be followed
+            name = os.path.dirname(name)
         real = os.path.realpath(name)
         return real == root or real.startswith((f"{root}/", *self.allowed))
 
@@ -100,7 +102,7 @@ def campaign(folder: Path, size: int | None, seed: int, only: str | None) -> Tal
 def _tables(path: Path) -> None:
     """One of each of the files a user writes."""
     for name, load in (("w1.yaml", load_run), ("w2.yaml", load_task), ("w3.yaml", load_faults)):
-        (path.parent / name).write_text("x: 1\n")
+        (path.parent / name).write_text("x: 1\nhardware: none\n")
         with contextlib.suppress(AimcError):
             load(path.parent / name)
 
@@ -113,7 +115,7 @@ class Cases:
         self.watch = Watch()
         self.canary = folder / "outside"
         self.canary.mkdir()
-        (self.canary / "secret.json").write_text('{"secret": 1}')
+        (self.canary / "secret.json").write_text('{"xyzzy": 1}')
 
     def all(self) -> Iterator[Case]:
         groups: tuple[tuple[str, Iterator[tuple[str, Step]]], ...] = (
@@ -158,7 +160,7 @@ class Cases:
         figures["most memory, MiB"] = max(figures["most memory, MiB"], round(more, 1))
         if not refused:
             return "it was taken"
-        if "secret" in refused or "\x1b" in refused:
+        if "xyzzy" in refused or "\x1b" in refused:
             return f"the message repeats what it must not: {refused!r}"
         if self.watch.seen:
             return "; ".join(self.watch.seen[:5])
