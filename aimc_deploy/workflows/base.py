@@ -244,7 +244,9 @@ def _restore(
             f"(layer '{name}': {error}); map the model again"
         ) from None
     if not isinstance(linear, nn.Linear):
-        raise ArtifactError(f"{bundle.path}: tile_map.json: '{name}' is no layer of weights; map the model again")
+        raise ArtifactError(
+            f"{bundle.path}: tile_map.json: '{name}' is no layer of weights; map the model again"
+        )
     expected = list(Layout.of(linear.in_features, linear.out_features, hardware).blocks())
     if len(expected) != len(parts):
         raise ArtifactError(

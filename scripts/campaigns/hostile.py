@@ -200,23 +200,75 @@ class Cases:
     def names(self) -> Iterator[tuple[str, Step]]:
         secret = f"{self.canary}/secret.json"
         names = [
-            *("../outside/secret.json", "adapters/../../../outside/secret.json", "./hardware.json", "/etc/passwd"),
+            *(
+                "../outside/secret.json",
+                "adapters/../../../outside/secret.json",
+                "./hardware.json",
+                "/etc/passwd",
+            ),
             *(secret, "//etc/passwd", "C:\\secret.json", "\\\\server\\share\\a.json", "c:secret.json"),
-            *("..\\outside\\secret.json", "adapters/one/..", "adapters/..", "..", ".", "", "a.json/", "a.json/.."),
-            *("~/secret.json", "$HOME/a.json", "%TEMP%\\a.json", "file:///etc/passwd", "http://127.0.0.1/a.json"),
-            *("a\x00.json", "a\n.json", "a\r.json", "a\x1b[2J.json", "a\u202e.json", "a\u200b.json", "\u00e9.json"),
-            *("e\u0301.json", "\uff0e\uff0e/a.json", "..%2fa.json", "..%c0%afa.json", "NUL", "CON.json:x", "aux"),
+            *(
+                "..\\outside\\secret.json",
+                "adapters/one/..",
+                "adapters/..",
+                "..",
+                ".",
+                "",
+                "a.json/",
+                "a.json/..",
+            ),
+            *(
+                "~/secret.json",
+                "$HOME/a.json",
+                "%TEMP%\\a.json",
+                "file:///etc/passwd",
+                "http://127.0.0.1/a.json",
+            ),
+            *(
+                "a\x00.json",
+                "a\n.json",
+                "a\r.json",
+                "a\x1b[2J.json",
+                "a\u202e.json",
+                "a\u200b.json",
+                "\u00e9.json",
+            ),
+            *(
+                "e\u0301.json",
+                "\uff0e\uff0e/a.json",
+                "..%2fa.json",
+                "..%c0%afa.json",
+                "NUL",
+                "CON.json:x",
+                "aux",
+            ),
             *("a.json ", " a.json", "a.json.", "a..json", "-rf.json", ".hidden.json", "adapters/.x/a.json"),
             *("a" * 200 + ".json", "a/" * 2000 + "a.json", "adapters/a/b/c.json", "model.pkl", "model.bin"),
             *("pytorch_model.bin", "adapters/one/adapter_model.bin", "adapters/one/x.py", "x.so", "setup.py"),
             *("results/x.html", "report/x.js", "tokenizer.py", "training_args.bin", "optimizer.pt", "x.npy"),
-            *("x.npz", "x.joblib", "x.h5", "x.gguf", "x.onnx", "x.zip", "x.tar", "MANIFEST.json", "Manifest.json"),
+            *(
+                "x.npz",
+                "x.joblib",
+                "x.h5",
+                "x.gguf",
+                "x.onnx",
+                "x.zip",
+                "x.tar",
+                "MANIFEST.json",
+                "Manifest.json",
+            ),
         ]
         for name in names:
             entry = {"sha256": "0" * 64, "size": 0}
-            change = partial(_manifest, change=lambda content, name=name, entry=entry: content["files"].update({name: entry}))
+            change = partial(
+                _manifest,
+                change=lambda content, name=name, entry=entry: content["files"].update({name: entry}),
+            )
             yield f"{name!r:.60}", self.bundle(change)
-        for one, other in (("Config.json", "config.json"), ("adapters/ONE/adapter.json", "adapters/one/adapter.json")):
+        for one, other in (
+            ("Config.json", "config.json"),
+            ("adapters/ONE/adapter.json", "adapters/one/adapter.json"),
+        ):
             yield f"{one} beside {other}", self.bundle(partial(_twin, one=one, other=other))
 
     def links(self) -> Iterator[tuple[str, Step]]:
@@ -264,9 +316,13 @@ class Cases:
             "a size of 2^63": lambda content: content["files"]["config.json"].update(size=2**63),
             "a size as text": lambda content: content["files"]["config.json"].update(size="19"),
             "a size that is true": lambda content: content["files"]["config.json"].update(size=True),
-            "a digest of other letters": lambda content: content["files"]["config.json"].update(sha256="g" * 64),
+            "a digest of other letters": lambda content: content["files"]["config.json"].update(
+                sha256="g" * 64
+            ),
             "a digest of 10^6": lambda content: content["files"]["config.json"].update(sha256="a" * 10**6),
-            "a digest of another file": lambda content: content["files"]["config.json"].update(sha256="a" * 64),
+            "a digest of another file": lambda content: content["files"]["config.json"].update(
+                sha256="a" * 64
+            ),
             "a seed of 4,000 digits": lambda content: content.update(seed=int("9" * 4000) * -1),
             "30,000 files": lambda content: content["files"].update(
                 {f"a{at}.json": {"sha256": "0" * 64, "size": 0} for at in range(25_000)}
@@ -448,9 +504,15 @@ def _pickles() -> dict[str, bytes]:
     found["pickle of protocol 0"] = pickle.dumps(calls["os.system"], 0)
     found["pickle of protocol 5"] = pickle.dumps(calls["exec"], 5)
     found["zipped as torch does"] = _zipped({"archive/data.pkl": program, "archive/version": b"3\n"})
-    found["in an NPY file"] = b"\x93NUMPY\x01\x00v\x00" + b"{'descr': '|O', 'shape': (1,)}".ljust(117) + b"\n" + program
-    header = json.dumps({"a": {"dtype": "U8", "shape": [len(program)], "data_offsets": [0, len(program)]}}).encode()
-    found["behind a header of safetensors that is short"] = struct.pack("<Q", len(header) - 1) + header + program
+    found["in an NPY file"] = (
+        b"\x93NUMPY\x01\x00v\x00" + b"{'descr': '|O', 'shape': (1,)}".ljust(117) + b"\n" + program
+    )
+    header = json.dumps(
+        {"a": {"dtype": "U8", "shape": [len(program)], "data_offsets": [0, len(program)]}}
+    ).encode()
+    found["behind a header of safetensors that is short"] = (
+        struct.pack("<Q", len(header) - 1) + header + program
+    )
     return found
 
 
@@ -479,8 +541,12 @@ SAFETENSORS: dict[str, bytes] = {
         b'{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}',
         bytes(4),
     ),
-    "overlapping tensors": _tensor_file({**_one(), "b": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}, bytes(4)),
-    "a hole": _tensor_file({**_one(), "b": {"dtype": "F32", "shape": [1], "data_offsets": [8, 12]}}, bytes(12)),
+    "overlapping tensors": _tensor_file(
+        {**_one(), "b": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}, bytes(4)
+    ),
+    "a hole": _tensor_file(
+        {**_one(), "b": {"dtype": "F32", "shape": [1], "data_offsets": [8, 12]}}, bytes(12)
+    ),
     "data that nobody names": _tensor_file(_one(), bytes(64)),
     "less data than it says": _tensor_file(_one(shape=(100,), offsets=(0, 400)), bytes(4)),
     "a shape of 2^62 x 4": _tensor_file(_one(shape=(2**62, 4)), bytes(4)),

@@ -113,7 +113,9 @@ def race(path: Path, step: str, at: int, pipes: list[Connection], seen: Counter[
     if (problems := Bundle.open(path).verify()) != []:
         return f"the bundle is damaged: {problems}"
     Bundle.open(path).put_files({"README.md": b"after"})  # which sweeps what was left
-    left = [name for name in [*os.listdir(path), *os.listdir(path.parent)] if name.startswith((".tmp", ".bundle"))]
+    left = [
+        name for name in [*os.listdir(path), *os.listdir(path.parent)] if name.startswith((".tmp", ".bundle"))
+    ]
     return f"left behind: {left}" if left else None
 
 
