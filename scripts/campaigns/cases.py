@@ -50,7 +50,7 @@ class Tally:
 
 
 def chosen(cases: Sequence[Case], size: int | None, seed: int, only: str | None) -> list[Case]:
-    """All cases, or ``size`` of them drawn by seed with one of each kind at least, or the one named ``only``."""
+    """All cases, or ``size`` of them drawn by seed with one of each kind at least, or the one ``only``."""
     if only is not None:
         return [case for case in cases if case.label == only]
     if size is None or size >= len(cases):
