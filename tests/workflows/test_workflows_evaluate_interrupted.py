@@ -173,8 +173,9 @@ def test_an_evaluation_goes_on_where_nothing_can_be_kept(
 
 
 def test_killed_again_and_again_it_ends_with_the_same_bytes(
-    tmp_path: Path, shell: Shell, adapted: Path, config: Run, uninterrupted: dict[str, bytes]
+    tmp_path: Path, adapted: Path, config: Run, uninterrupted: dict[str, bytes]
 ) -> None:
+    shell = Shell(tmp_path)
     write_recipe(tmp_path / "recipe.yaml", config.model_copy(update={"bundle": "bundle"}))
     draw, before = random.Random(3), files_of(adapted)
     for least in (1, 4):
