@@ -26,6 +26,11 @@ def refusal(bundle: Path) -> str:
     return str(caught.value)
 
 
+def put(bundle: Path, name: str, content: Any) -> None:
+    """Into a bundle, with its SHA-256 and with a card that asks nothing of it."""
+    Bundle.open(bundle).put_files({name: json.dumps(content).encode(), "README.md": b"a card"})
+
+
 def first(tensors: Tensors, ending: str) -> str:
     return next(name for name in sorted(tensors) if name.endswith(ending))
 
@@ -68,6 +73,10 @@ def test_tiles_that_no_chip_could_hold(mapped: Path, change: Callable[[Tensors],
     assert "tiles.safetensors" in told
 
 
+def with_layer(name: str) -> Callable[[dict[str, Any]], None]:
+    return lambda plan: plan["analog"].append({**plan["analog"][0], "layer": name})
+
+
 def of_first_layer(**changes: Any) -> Callable[[dict[str, Any]], None]:
     return lambda plan: plan["analog"][0].update(changes)
 
@@ -80,8 +89,8 @@ def of_first_layer(**changes: Any) -> Callable[[dict[str, Any]], None]:
         (of_first_layer(blocks=[]), "analog.0.blocks: "),
         (lambda plan: plan["analog"][0]["blocks"][0].update(tile=-1), "analog.0.blocks.0.tile: "),
         (lambda plan: plan["analog"][0]["blocks"].append(plan["analog"][0]["blocks"][0]), "needs 1"),
-        (of_first_layer(layer="nowhere"), "(layer 'nowhere': "),
-        (of_first_layer(layer="mobilebert.embeddings.LayerNorm"), "is no layer of weights"),
+        (with_layer("nowhere"), "(layer 'nowhere': "),
+        (with_layer("mobilebert.embeddings.LayerNorm"), "is no layer of weights"),
         (lambda plan: plan["analog"].pop(0), "model.safetensors lacks "),
     ],
 )
@@ -91,7 +100,7 @@ def test_a_tile_map_of_another_model(
     bundle = Bundle.open(mapped)
     plan = bundle.read_json("tile_map.json")
     change(plan)
-    bundle.put_files({"tile_map.json": json.dumps(plan).encode()})
+    put(mapped, "tile_map.json", plan)
     assert message in refusal(mapped)
 
 
@@ -100,7 +109,7 @@ def test_a_tile_map_of_another_model(
     [
         ({"model_type": "evil"}, "the files of the model cannot be read"),
         ({"hidden_size": "many"}, "the files of the model cannot be read"),
-        ({"hidden_size": 2**40, "num_attention_heads": 2**39}, "does not fit the model in config.json"),
+        ({"hidden_size": 2**20}, "does not fit the model in config.json"),
         ({"vocab_size": 2**50}, "does not fit the model in config.json"),
         ({"num_hidden_layers": 40}, "model.safetensors lacks "),
     ],
@@ -108,7 +117,7 @@ def test_a_tile_map_of_another_model(
 def test_a_configuration_of_another_model(mapped: Path, changes: dict[str, Any], message: str) -> None:
     bundle = Bundle.open(mapped)
     content = {**bundle.read_json("config.json"), **changes}
-    bundle.put_files({"config.json": json.dumps(content).encode()})
+    put(mapped, "config.json", content)
     assert message in refusal(mapped)
 
 
@@ -121,5 +130,11 @@ def test_a_configuration_of_another_model(mapped: Path, changes: dict[str, Any],
     ],
 )
 def test_a_file_that_describes_something_else(mapped: Path, name: str, message: str) -> None:
-    Bundle.open(mapped).put_files({name: b'{"evil": 1}'})
+    put(mapped, name, {"evil": 1})
     assert message in refusal(mapped)
+
+
+def test_a_tile_map_that_no_card_can_tell_of_is_no_internal_error(mapped: Path) -> None:
+    put(mapped, "tile_map.json", {"analog": 3})
+    with pytest.raises(AimcError, match=r"no card can be made .*tile_map.json"):
+        Bundle.open(mapped).put_files({"tokenizer.json": b"{}"})
