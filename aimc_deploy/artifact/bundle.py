@@ -170,6 +170,11 @@ class Bundle:
             raise ArtifactError(f"{path} is damaged: {shown}; {_REMEDY}")
         return bundle
 
+    @property
+    def work(self) -> Path:
+        """See :func:`work_folder`."""
+        return work_folder(self.path)
+
     def file(self, name: str) -> Path:
         """Path of a file whose content is what the manifest says; checked once per process.
 
@@ -288,6 +293,12 @@ class Bundle:
                 if sha256(stream, self.path / name) != self.manifest.files[name].sha256:
                     problems[name] = _CHANGED
         return [f"{printable(name)} {problem}" for name, problem in sorted(problems.items())]
+
+
+def work_folder(path: Path) -> Path:
+    """The folder beside a bundle for what an interrupted command goes on from; it may not be there."""
+    path = path if path.name not in ("", "..") else path.resolve()  # "." has no name
+    return path.with_name(f"{path.name}.work")
 
 
 def _fill(folder: Path, write: Writer) -> None:

@@ -72,8 +72,11 @@ def card(manifest: Manifest, read: Reader) -> bytes | None:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
+    content = read("tile_map.json")
+    if not isinstance(content, dict) or not isinstance(content.get("analog", []), list):
+        raise ArtifactError("no card can be made of tile_map.json: it lists no analog layers; map again")
     # Earlier versions told less of both.
-    source, plan = (defaultdict(lambda: None, part) for part in (manifest.source, read("tile_map.json")))
+    source, plan = (defaultdict(lambda: None, part) for part in (manifest.source, content))
     text = environment.get_template("card.md.j2").render(
         metadata=_metadata(manifest, bool(adapters)),
         name=_name(source),

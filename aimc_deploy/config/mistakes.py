@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import difflib
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
 from aimc_deploy.config.yaml_file import Key
 from aimc_deploy.errors import ConfigError
+
+SHOWN = 50
+"""Mistakes of one file that are told; whoever has more of them has given another kind of file."""
 
 
 def checked(model: type[Any], data: Any, places: Mapping[Key, str]) -> Any:
@@ -21,7 +26,10 @@ def checked(model: type[Any], data: Any, places: Mapping[Key, str]) -> Any:
     try:
         return model.model_validate(data)
     except ValidationError as error:
-        lines = [_explained(model, data, places, part) for part in error.errors()]
+        found = error.errors()
+    lines = [_explained(model, data, places, part) for part in itertools.islice(found, SHOWN)]
+    if len(found) > SHOWN:
+        lines.append(f"{len(found) - SHOWN} mistakes more")
     raise ConfigError("\n".join(dict.fromkeys(lines)))
 
 
@@ -62,9 +70,14 @@ def _has(data: Any, part: str | int) -> bool:
     return isinstance(data, list) and isinstance(part, int) and part < len(data)
 
 
+@lru_cache(maxsize=8)
+def _schema(model: type[BaseModel]) -> dict[str, Any]:
+    return model.model_json_schema()
+
+
 def _allowed(model: type[BaseModel], loc: Sequence[str | int]) -> set[str]:
     """The keys of the model that an error's location leads to, from its JSON Schema."""
-    schema = model.model_json_schema()
+    schema = _schema(model)
     definitions = schema.get("$defs", {})
     here: dict[str, Any] = schema
     for part in loc:

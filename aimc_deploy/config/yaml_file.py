@@ -16,6 +16,8 @@ from aimc_deploy.errors import ConfigError
 
 MAX_BYTES = 1024**2
 MAX_DEPTH = 32
+MAX_ITEMS = 20_000  # PyYAML takes a second for them
+MAX_BITS = 1024  # of a number: as large as a float can be
 Key = tuple[str | int, ...]
 
 
@@ -81,8 +83,10 @@ def parse_yaml(text: str, where: str) -> Document:
 def _refuse_what_grows(text: str, where: str) -> None:
     """Before anything is built: the time that PyYAML takes grows with the square of the depth."""
     depth = 0
-    for event in yaml.parse(text, Loader=yaml.SafeLoader):
+    for count, event in enumerate(yaml.parse(text, Loader=yaml.SafeLoader)):
         line = event.start_mark.line + 1
+        if count > MAX_ITEMS:
+            raise ConfigError(f"{where}:{line}: holds more than {MAX_ITEMS:,} keys and values; shorten it")
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         if depth > MAX_DEPTH:
             raise ConfigError(f"{where}:{line}: is nested more than {MAX_DEPTH} levels deep")
@@ -114,6 +118,9 @@ def _build(
     if isinstance(node, yaml.SequenceNode):
         return [_build(loader, part, where, (*key, at), places) for at, part in enumerate(node.value)]
     try:
-        return loader.construct_object(node)
+        value = loader.construct_object(node)
+        if isinstance(value, int) and value.bit_length() > MAX_BITS:
+            raise ValueError("the number is too large")
+        return value
     except (ValueError, OverflowError) as error:  # a date that is none, a number of a million digits
         raise ConfigError(f"{place}: {node.value[:60]!r} cannot be read ({error})") from None

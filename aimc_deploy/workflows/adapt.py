@@ -128,7 +128,7 @@ def run(
     calibrate_ranges(model, config.hardware, task, train, tokenizer, max_length, config.seed)
     ranges, parameters = get_ranges(model), trainable_parameters(model)
 
-    work = bundle.path.with_name(bundle.path.name + ".work") / f"{name}-{run_sha256[:12]}"
+    work = bundle.work / f"{name}-{run_sha256[:12]}"
     steps = training(
         config,
         task,

@@ -7,7 +7,8 @@ columns x rows) and ``LAYER.i.w_scale`` (one factor a column); ``tile_map.json``
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,13 @@ from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTok
 
 from aimc_deploy.artifact.bundle import Bundle
 from aimc_deploy.artifact.files import write_json
+from aimc_deploy.artifact.manifest import validated
 from aimc_deploy.artifact.tensors import write_tensors
 from aimc_deploy.artifact.tile_map import AnalogLayer, BlockEntry, DigitalLayer, TileMap, TileSide
 from aimc_deploy.config.hardware import Hardware
+from aimc_deploy.config.mistakes import checked
 from aimc_deploy.errors import ArtifactError
+from aimc_deploy.models.checkpoint import brief
 from aimc_deploy.models.select import LayerChoice
 from aimc_deploy.models.trace import Traced
 from aimc_deploy.nn.analog_linear import AnalogLinear
@@ -140,16 +144,36 @@ def _portable_config(model: PreTrainedModel) -> dict[str, Any]:
 
 
 def read_hardware(bundle: Bundle) -> Hardware:
-    """The hardware the bundle was mapped for."""
-    return Hardware.model_validate(bundle.read_json("hardware.json"))
+    """The hardware the bundle was mapped for.
+
+    Raises:
+        ConfigError: the file describes none.
+    """
+    return checked(Hardware, bundle.read_json("hardware.json"), {(): str(bundle.path / "hardware.json")})
 
 
 def read_tokenizer(bundle: Bundle) -> Any:
-    """The tokenizer that came with the checkpoint."""
+    """The tokenizer that came with the checkpoint.
+
+    Raises:
+        ArtifactError: its files are none.
+    """
     for name in bundle.manifest.files:
         if "/" not in name and name.endswith((".json", ".txt", ".model")):
             bundle.file(name)
-    return AutoTokenizer.from_pretrained(bundle.path, local_files_only=True)
+    with _errors_of(bundle, "tokenizer"):
+        return AutoTokenizer.from_pretrained(bundle.path, local_files_only=True, trust_remote_code=False)
+
+
+@contextlib.contextmanager
+def _errors_of(bundle: Bundle, what: str) -> Iterator[None]:
+    """Name the bundle whose files transformers cannot read; its errors have no common type."""
+    try:
+        yield
+    except Exception as error:
+        raise ArtifactError(
+            f"{bundle.path}: the files of the {what} cannot be read ({brief(error)}); map the model again"
+        ) from None
 
 
 def read_model(
@@ -171,15 +195,22 @@ def read_model(
             "hardware asked for; map again with `aimc-deploy map MODEL OUT --hardware ...`"
         )
     bundle.file("config.json")
-    config = AutoConfig.from_pretrained(bundle.path, local_files_only=True, **config_changes)
+    plan = bundle.read_json("tile_map.json")
+    validated(TileMap, plan, bundle.path / "tile_map.json")
+    tiles = bundle.read_tensors("tiles.safetensors")
+    digital = bundle.read_tensors("model.safetensors")
+    with _errors_of(bundle, "model"), torch.device("meta"):
+        config = AutoConfig.from_pretrained(
+            bundle.path, local_files_only=True, trust_remote_code=False, **config_changes
+        )
+        skeleton = AutoModelForSequenceClassification.from_config(config)
+    # Checked before any memory is taken for the sizes that config.json claims.
+    fits = _fitting(bundle, skeleton, digital, {entry["layer"] for entry in plan["analog"]})
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = AutoModelForSequenceClassification.from_config(config).eval()
-    plan = bundle.read_json("tile_map.json")
-    tiles = bundle.read_tensors("tiles.safetensors")
-    digital = bundle.read_tensors("model.safetensors")
     layers = {entry["layer"]: _restore(bundle, model, entry, tiles, hardware) for entry in plan["analog"]}
-    _load_digital(bundle, model, digital, set(layers))
+    model.load_state_dict(fits, strict=False)
     for name, layer in layers.items():
         layer.bias = model.get_submodule(name).bias  # loaded a line above
     set_places(layers, plan)
@@ -212,22 +243,26 @@ def _restore(
             f"{bundle.path}: tile_map.json, tiles.safetensors and config.json do not describe the same model "
             f"(layer '{name}': {error}); map the model again"
         ) from None
-    assert isinstance(linear, nn.Linear)
-    for (row, col), tile, block in zip(
-        Layout.of(linear.in_features, linear.out_features, hardware).blocks(),
-        parts,
-        entry["blocks"],
-        strict=True,
-    ):
-        expected = (col.stop - col.start, row.stop - row.start)
-        if tuple(tile.g_plus.shape) != expected or tuple(tile.g_minus.shape) != expected:
-            raise ArtifactError(
-                f"{bundle.path}: tiles.safetensors: '{block['tensors']}' has shape "
-                f"{tuple(tile.g_plus.shape)}, the tile map says {expected}; map the model again"
-            )
-        if float(tile.g_plus.min()) < 0 or max(
-            float(tile.g_plus.max()), float(tile.g_minus.max())
-        ) > g_max * (1 + 1e-6):
+    if not isinstance(linear, nn.Linear):
+        raise ArtifactError(
+            f"{bundle.path}: tile_map.json: '{name}' is no layer of weights; map the model again"
+        )
+    expected = list(Layout.of(linear.in_features, linear.out_features, hardware).blocks())
+    if len(expected) != len(parts):
+        raise ArtifactError(
+            f"{bundle.path}: tile_map.json: layer '{name}' has {len(parts)} blocks, and its size in "
+            f"config.json needs {len(expected)}; map the model again"
+        )
+    for (row, col), tile, block in zip(expected, parts, entry["blocks"], strict=True):
+        size = (col.stop - col.start, row.stop - row.start)
+        for part, shape in ((tile.g_plus, size), (tile.g_minus, size), (tile.w_scale, size[:1])):
+            if tuple(part.shape) != shape or not part.is_floating_point():
+                raise ArtifactError(
+                    f"{bundle.path}: tiles.safetensors: '{block['tensors']}' has {part.dtype} of shape "
+                    f"{tuple(part.shape)}, the tile map says floats of {shape}; map the model again"
+                )
+        both = torch.stack([tile.g_plus, tile.g_minus])
+        if float(both.min()) < 0 or float(both.max()) > g_max * (1 + 1e-6):
             raise ArtifactError(
                 f"{bundle.path}: tiles.safetensors: '{block['tensors']}' holds a conductance outside "
                 f"[0, {g_max:g}] uS; map the model again"
@@ -235,8 +270,10 @@ def _restore(
     return restore_layer(linear, name, parts, hardware)
 
 
-def _load_digital(bundle: Bundle, model: nn.Module, digital: Mapping[str, Tensor], analog: set[str]) -> None:
-    """Load everything but the meta-weights; a head of another size keeps its fresh weights."""
+def _fitting(
+    bundle: Bundle, model: nn.Module, digital: Mapping[str, Tensor], analog: set[str]
+) -> dict[str, Tensor]:
+    """What is loaded beside the meta-weights: everything; a head of another size keeps its fresh weights."""
     own = model.state_dict()
     encoder = f"{getattr(model, 'base_model_prefix', '')}."
     fits = {}
@@ -254,4 +291,4 @@ def _load_digital(bundle: Bundle, model: nn.Module, digital: Mapping[str, Tensor
     ]
     if missing:
         raise ArtifactError(f"{bundle.path}: model.safetensors lacks '{missing[0]}'; map the model again")
-    model.load_state_dict(fits, strict=False)
+    return fits

@@ -32,6 +32,7 @@ from aimc_deploy.tasks.data import load_data, sample
 from aimc_deploy.tasks.registry import get_task
 from aimc_deploy.workflows.adapters import read_record
 from aimc_deploy.workflows.choose import adapters_for
+from aimc_deploy.workflows.finished import Finished
 from aimc_deploy.workflows.inspect import read_results
 from aimc_deploy.workflows.jobs import DIGITAL, Job, run_jobs
 from aimc_deploy.workflows.progress import Progress, Silent
@@ -61,6 +62,8 @@ def run(
     config: Run, *, out: str | None = None, keep: bool = False, progress: Progress | None = None
 ) -> EvaluateResult:
     """Measure adapters on many chips and put the results into the bundle.
+
+    What an interrupted call has measured for the same request is not measured again.
 
     Args:
         out: name of the results; the task's if None.
@@ -96,6 +99,7 @@ def run(
     if isinstance(hardware.dac.input_range, StaticRange):
         data_sha256 += data.train.sha256  # which ranges may be calibrated on
     request = _request(config, bundle, names, hardware, times, data_sha256)
+    finished = Finished(bundle, out or task.name, request, progress)
     files = tuple(bundle.path / f"{stem}.{ending}" for ending in ("json", "csv", "svg"))
     gate = settings.gate if settings.gate.is_set() else None
     if keep and f"{stem}.json" in bundle.manifest.files:
@@ -104,6 +108,7 @@ def run(
             if results.gate != gate:
                 results = results.model_copy(update={"gate": gate})
                 bundle.put_files({f"{stem}.json": to_json(results).encode()})
+            finished.remove()
             return EvaluateResult(results, judge(results, settings.gate), files, kept=True)
 
     chips = range(DIGITAL, settings.chips) if settings.chip is None else (DIGITAL, settings.chip)
@@ -143,13 +148,18 @@ def run(
     alone: list[Alone] = []
     layers: list[LayerErrors] = []
     done, chips_asked = 0, sum(job.chip != DIGITAL for job in jobs)
-    for found in run_jobs(jobs, config.executor):
-        if isinstance(found, LayerErrors):
-            layers.append(found)
-            continue
-        alone.append(found) if isinstance(found, Alone) else rows.append(found)
-        done += found.chip != DIGITAL and found.time == times[-1]
-        progress.advance(1, f"chips {done}/{chips_asked}, {found.metrics[task.metric]:.3f} at {found.time}")
+    try:
+        for found in run_jobs(jobs, config.executor, finished):
+            if isinstance(found, LayerErrors):
+                layers.append(found)
+                continue
+            alone.append(found) if isinstance(found, Alone) else rows.append(found)
+            done += found.chip != DIGITAL and found.time == times[-1]
+            note = f"chips {done}/{chips_asked}, {found.metrics[task.metric]:.3f} at {found.time}"
+            progress.advance(1, note)
+    except KeyboardInterrupt:
+        progress.say("stopped; finished chips are kept: the same command goes on from them")
+        raise
     results = Results(
         task=task.name,
         metric=task.metric,
@@ -175,6 +185,7 @@ def run(
     plot = accuracy_over_time(results, summarise(results))
     contents = (to_json(results).encode(), to_csv(results).encode(), plot)
     bundle.put_files({f"{stem}{file.suffix}": content for file, content in zip(files, contents, strict=True)})
+    finished.remove()
     return EvaluateResult(results, judge(results, settings.gate), files)
 
 

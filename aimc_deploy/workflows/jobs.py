@@ -26,6 +26,7 @@ from aimc_deploy.tasks.registry import get_task
 from aimc_deploy.workflows import base, executors
 from aimc_deploy.workflows.adapters import device_of, lora_switched_off, read_record
 from aimc_deploy.workflows.deployed import DeployedModel
+from aimc_deploy.workflows.finished import Finished
 from aimc_deploy.workflows.input_ranges import calibrate_ranges
 from aimc_deploy.workflows.logits import batches, predict
 
@@ -58,8 +59,8 @@ class Job:
     part: str | None = None
 
 
-def run_jobs(jobs: list[Job], executor: Executor) -> Iterator[Row | LayerErrors]:
-    """What all jobs measure, in whatever order they end.
+def run_jobs(jobs: list[Job], executor: Executor, finished: Finished) -> Iterator[Row | LayerErrors]:
+    """What all jobs measure, in whatever order they end; what was finished before comes first.
 
     Every job computes on one thread: a sum over another number of threads may round differently, and a
     result must not depend on how many workers there were.
@@ -67,21 +68,32 @@ def run_jobs(jobs: list[Job], executor: Executor) -> Iterator[Row | LayerErrors]
     Raises:
         WorkerLost: the process of a job died, and died again when it was tried again.
     """
+    kept = [(job, finished.read(job)) for job in jobs]
+    for _, measured in kept:
+        yield from measured or ()
+    jobs = [job for job, measured in kept if measured is None]
+    if not jobs:
+        return
     if isinstance(executor, Local) and executor.workers is None and device_of(jobs[0].device).type != "cpu":
         executor = Local(workers=1)
     if isinstance(executor, Local) and executor.workers == 1:
         with one_thread():
             for job in jobs:
-                yield from _run_job(job)  # row by row, which is worth seeing where all is done in turn
+                measured = []
+                for found in _run_job(job):
+                    measured.append(found)
+                    yield found  # row by row, which is worth seeing where all is done in turn
+                finished.write(job, measured)
         return
     for ended in executors.run(executor, _in_worker, jobs, preload=(__name__,)):
+        job = jobs[ended.place]
         if isinstance(ended, executors.Lost):
-            job = jobs[ended.place]
             what = "the model without hardware" if job.chip == DIGITAL else f"chip {job.chip}"
             raise WorkerLost(
                 f"{what} with adapter '{job.adapter}' was lost twice: {ended.reason}; run it again with "
                 "fewer workers (--workers 1)"
             )
+        finished.write(job, ended.value)
         yield from ended.value
 
 

@@ -16,7 +16,7 @@ from statistics import fmean
 import numpy as np
 import torch
 
-from aimc_deploy.artifact.bundle import Bundle
+from aimc_deploy.artifact.bundle import Bundle, work_folder
 from aimc_deploy.artifact.contents import check_free
 from aimc_deploy.artifact.files import dump_json
 from aimc_deploy.artifact.manifest import MANIFEST
@@ -72,7 +72,7 @@ def run(
     data = load_data(get_task(config.task), None if config.data_dir is None else Path(config.data_dir))
     sample(data.dev, samples, config.seed)  # that there are so many
     # Named by the settings, so that a run with others does not go on with this one's head.
-    work = out.with_name(f"{out.name}.work") / f"sensitivity-{config_digest(config)[:12]}"
+    work = work_folder(out) / f"sensitivity-{config_digest(config)[:12]}"
     trained = _head(config, work, progress)
     measured = _measure(config, work, trained, max_drop, chips, samples, label(seconds(at)), progress)
     mapping = config.hardware.mapping

@@ -12,7 +12,7 @@ import torch
 from small_bundle import content, create, fields, leftovers, write_adapter
 
 from aimc_deploy import __version__
-from aimc_deploy.artifact.bundle import Bundle
+from aimc_deploy.artifact.bundle import Bundle, work_folder
 from aimc_deploy.errors import ArtifactError
 
 FILES = ["config.json", "hardware.json", "model.safetensors", "tiles.safetensors", "vocab.txt"]
@@ -265,3 +265,17 @@ def test_what_is_no_bundle_is_not_opened(tmp_path: Path, make: Callable[[Path], 
         ):
             Bundle.open(tmp_path / "bundle", check=check)
     assert sorted(os.listdir(tmp_path)) == before
+
+
+def test_the_work_folder_is_beside_the_bundle_however_it_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "bundle"
+    path.mkdir()
+    assert work_folder(path) == tmp_path / "bundle.work"
+    assert work_folder(Path("bundle")) == Path("bundle.work")
+    monkeypatch.chdir(path)
+    assert work_folder(Path(".")) == tmp_path / "bundle.work"
+    (path / "inner").mkdir()
+    monkeypatch.chdir(path / "inner")
+    assert work_folder(Path("..")) == tmp_path / "bundle.work"

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from aimc_deploy.config.load import load_hardware_json, load_run
+from aimc_deploy.config.mistakes import SHOWN
 from aimc_deploy.errors import ConfigError
 
 TOP = (
@@ -270,3 +271,14 @@ def test_a_damaged_hardware_file_of_a_bundle_is_named(tmp_path: Path, content: b
 def test_a_missing_hardware_file_of_a_bundle_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"hardware\.json: cannot be read .* map the model again"):
         load_hardware_json(tmp_path / "hardware.json")
+
+
+def test_only_the_first_of_very_many_mistakes_are_told(tmp_path: Path) -> None:
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text("".join(f"key{at}: 1\n" for at in range(2000)))
+    with pytest.raises(ConfigError) as caught:
+        load_run(recipe)
+    lines = str(caught.value).splitlines()
+    assert len(lines) == SHOWN + 1
+    assert lines[0].startswith(f"{recipe}:1: key0: unknown key; ")
+    assert lines[-1] == f"{2000 - SHOWN} mistakes more"

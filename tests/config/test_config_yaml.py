@@ -13,7 +13,7 @@ import yaml
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from aimc_deploy.config.yaml_file import MAX_BYTES, MAX_DEPTH, Document, parse_yaml, read_yaml
+from aimc_deploy.config.yaml_file import MAX_BYTES, MAX_DEPTH, MAX_ITEMS, Document, parse_yaml, read_yaml
 from aimc_deploy.errors import ConfigError
 
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=12)
@@ -166,3 +166,15 @@ def test_what_is_no_text_is_refused_with_its_line(tmp_path: Path, content: bytes
 def test_a_number_without_a_point_and_exponent_is_text() -> None:
     # YAML 1.1; where the configuration wants a number it takes the text for one.
     assert parse_yaml("[2e-4, 2.0e-4, 1e3]", "here").data == ["2e-4", 2.0e-4, "1e3"]
+
+
+def test_more_keys_and_values_than_anybody_writes_are_refused() -> None:
+    text = "".join(f"k{at}: 1\n" for at in range(MAX_ITEMS // 2 + 1))
+    assert refusal(text) == f"here:{MAX_ITEMS // 2}: holds more than 20,000 keys and values; shorten it"
+
+
+def test_a_number_that_no_float_reaches_is_refused_in_any_notation() -> None:
+    """YAML's base 60 makes numbers that Python refuses to print."""
+    assert "cannot be read (the number is too large)" in refusal("a: 1" + ":59" * 20_000)
+    assert "cannot be read (the number is too large)" in refusal("a: 0x1" + "0" * 300)
+    assert parse_yaml("a: 0x1" + "0" * 255, "here").data == {"a": 16**255}

@@ -1,0 +1,612 @@
+"""Hostile containers and configurations: each is refused, quickly, in little memory, and runs nothing.
+
+Whoever made them knows the format: hashes and seals fit what they tell of.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import pickle
+import resource
+import shutil
+import signal
+import socket
+import struct
+import sys
+import time
+import zipfile
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from aimc_deploy.artifact import bundle as artifact
+from aimc_deploy.artifact.bundle import Bundle
+from aimc_deploy.artifact.manifest import MANIFEST, _seal
+from aimc_deploy.config.load import load_faults, load_run, load_task
+from aimc_deploy.errors import AimcError
+from campaigns import target
+from campaigns.cases import Case, Tally, chosen, run
+
+SECONDS = 1.0
+MIB = 256
+PATIENCE_S = 20
+"""After which a case is taken to wait for ever, whatever else the machine does."""
+
+Step = Callable[[Path], object]
+LISTED = ("README.md", "config.json", "hardware.json", "tile_map.json")
+TENSORS = ("tiles.safetensors", "model.safetensors", "adapters/one/adapter_model.safetensors")
+
+
+class Watch:
+    """What the interpreter tells of while a case runs; a hook stays for the life of the process."""
+
+    allowed = tuple(os.path.realpath(path) + "/" for path in {sys.prefix, sys.base_prefix, *sys.path} if path)
+    runs = ("exec", "compile", "import", "os.system", "os.exec", "os.fork", "os.forkpty", "os.posix_spawn")
+    runs += ("subprocess.Popen", "pickle.find_class", "socket.connect", "socket.getaddrinfo", "ctypes.dlopen")
+
+    def __init__(self) -> None:
+        self.root: str | None = None
+        self.seen: list[str] = []
+        sys.addaudithook(self._hook)
+
+    @contextlib.contextmanager
+    def over(self, root: Path) -> Iterator[None]:
+        self.seen, self.root = [], os.path.realpath(root)
+        try:
+            yield
+        finally:
+            self.root = None
+
+    def _hook(self, event: str, arguments: tuple[Any, ...]) -> None:
+        root = self.root
+        if root is None:
+            return
+        self.root = None  # what is done here is not watched
+        try:
+            if event in self.runs or event.startswith("marshal."):
+                self.seen.append(f"{event} {arguments[:1]!r:.80}")
+            elif event == "open" and not self._inside(root, *arguments):
+                self.seen.append(f"open {arguments[0]!r:.120}")
+        finally:
+            self.root = root
+
+    def _inside(self, root: str, path: Any, mode: Any, flags: int) -> bool:
+        if isinstance(path, int) or path is None:
+            return True
+        name = os.fsdecode(path)
+        if "/" not in name and name not in (".", "..") and flags & os.O_NOFOLLOW:
+            return True  # in a folder that was opened before, and never through a link
+        if flags & os.O_NOFOLLOW:  # a link in the last place would not be followed
+            name = os.path.dirname(name)
+        real = os.path.realpath(name)
+        return real == root or real.startswith((f"{root}/", *self.allowed))
+
+
+def campaign(folder: Path, size: int | None, seed: int, only: str | None) -> Tally:
+    """Every case in a folder of its own."""
+    tally = Tally("hostile", seed, figures={"longest, s of CPU": 0.0, "most memory, MiB": 0.0})
+    sound = folder / "sound"
+    target.complete(sound)
+    target.use(sound)  # what is imported or compiled once is no doing of a case
+    cases = Cases(folder, sound, tally)
+    for warm in (cases.yaml(b"a: [1, {b: !!x c}]"), cases.bundle(lambda path: None), _tables):
+        with contextlib.suppress(AimcError):
+            warm(folder / "sound")
+    return run(tally, chosen(list(cases.all()), size, seed, only))
+
+
+def _tables(path: Path) -> None:
+    """One of each of the files a user writes."""
+    for name, load in (("w1.yaml", load_run), ("w2.yaml", load_task), ("w3.yaml", load_faults)):
+        (path.parent / name).write_text("x: 1\nhardware: none\n")
+        with contextlib.suppress(AimcError):
+            load(path.parent / name)
+
+
+class Cases:
+    """Makes them."""
+
+    def __init__(self, folder: Path, sound: Path, tally: Tally) -> None:
+        self.folder, self.sound, self.tally = folder, sound, tally
+        self.watch = Watch()
+        self.canary = folder / "outside"
+        self.canary.mkdir()
+        (self.canary / "secret.json").write_text('{"xyzzy": 1}')
+
+    def all(self) -> Iterator[Case]:
+        groups: tuple[tuple[str, Iterator[tuple[str, Step]]], ...] = (
+            ("name in the manifest", self.names()),
+            ("link or device", self.links()),
+            ("manifest", self.manifests()),
+            ("JSON", self.json()),
+            ("safetensors", self.tensors()),
+            ("pickle", self.pickles()),
+            ("journal", self.journals()),
+            ("YAML", self.yamls()),
+        )
+        for kind, group in groups:
+            for label, step in group:
+                yield Case(kind, f"{kind}: {label}", partial(self.judge, step))
+
+    def judge(self, step: Step) -> str | None:
+        """What is wrong with how a case was taken."""
+        place = self.folder / "case"
+        shutil.rmtree(place, ignore_errors=True)
+        place.mkdir()
+        shutil.copytree(self.sound, place / "bundle")
+        artifact._verified.clear()
+        with contextlib.suppress(OSError):
+            Path("/proc/self/clear_refs").write_text("5")  # the peak is counted from here
+        before, refused = _memory("VmRSS"), ""
+        attempt = step(place / "bundle")
+        assert callable(attempt)
+        signal.signal(signal.SIGALRM, _too_long)
+        signal.setitimer(signal.ITIMER_REAL, PATIENCE_S)
+        start = time.process_time()
+        try:
+            with self.watch.over(place):
+                attempt()
+        except AimcError as error:
+            refused = str(error)
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+        seconds, more = time.process_time() - start, _memory("VmHWM") - before
+        figures = self.tally.figures
+        figures["longest, s of CPU"] = max(figures["longest, s of CPU"], round(seconds, 3))
+        figures["most memory, MiB"] = max(figures["most memory, MiB"], round(more, 1))
+        if not refused:
+            return "it was taken"
+        if "xyzzy" in refused or "\x1b" in refused:
+            return f"the message repeats what it must not: {refused!r}"
+        if self.watch.seen:
+            return "; ".join(self.watch.seen[:5])
+        if seconds > SECONDS or more > MIB:
+            return f"refused after {seconds:.2f} s of CPU, with {more:.0f} MiB more"
+        if CANARY.exists():
+            CANARY.unlink()
+            return "code was run"
+        return None
+
+    def bundle(self, change: Callable[[Path], object]) -> Step:
+        """A case that opens a bundle and reads all of it, and asks `verify` where that is not refused."""
+
+        def step(path: Path) -> Callable[[], None]:
+            change(path)
+
+            def attempt() -> None:
+                target.use(path)
+                problems = Bundle.open(path, check=False).verify()
+                if problems:
+                    raise AimcError("; ".join(problems))
+
+            return attempt
+
+        return step
+
+    def yaml(self, data: bytes, load: Callable[[Path], object] = load_run) -> Step:
+        """A case that reads a file that people write."""
+
+        def step(path: Path) -> Callable[[], object]:
+            file = path.parent / "file.yaml"
+            file.write_bytes(data)
+            return partial(load, file)
+
+        return step
+
+    def names(self) -> Iterator[tuple[str, Step]]:
+        secret = f"{self.canary}/secret.json"
+        names = [
+            *(
+                "../outside/secret.json",
+                "adapters/../../../outside/secret.json",
+                "./hardware.json",
+                "/etc/passwd",
+            ),
+            *(secret, "//etc/passwd", "C:\\secret.json", "\\\\server\\share\\a.json", "c:secret.json"),
+            *(
+                "..\\outside\\secret.json",
+                "adapters/one/..",
+                "adapters/..",
+                "..",
+                ".",
+                "",
+                "a.json/",
+                "a.json/..",
+            ),
+            *(
+                "~/secret.json",
+                "$HOME/a.json",
+                "%TEMP%\\a.json",
+                "file:///etc/passwd",
+                "http://127.0.0.1/a.json",
+            ),
+            *(
+                "a\x00.json",
+                "a\n.json",
+                "a\r.json",
+                "a\x1b[2J.json",
+                "a\u202e.json",
+                "a\u200b.json",
+                "\u00e9.json",
+            ),
+            *(
+                "e\u0301.json",
+                "\uff0e\uff0e/a.json",
+                "..%2fa.json",
+                "..%c0%afa.json",
+                "NUL",
+                "CON.json:x",
+                "aux",
+            ),
+            *("a.json ", " a.json", "a.json.", "a..json", "-rf.json", ".hidden.json", "adapters/.x/a.json"),
+            *("a" * 200 + ".json", "a/" * 2000 + "a.json", "adapters/a/b/c.json", "model.pkl", "model.bin"),
+            *("pytorch_model.bin", "adapters/one/adapter_model.bin", "adapters/one/x.py", "x.so", "setup.py"),
+            *("results/x.html", "report/x.js", "tokenizer.py", "training_args.bin", "optimizer.pt", "x.npy"),
+            *(
+                "x.npz",
+                "x.joblib",
+                "x.h5",
+                "x.gguf",
+                "x.onnx",
+                "x.zip",
+                "x.tar",
+                "MANIFEST.json",
+                "Manifest.json",
+            ),
+        ]
+        for name in names:
+            entry = {"sha256": "0" * 64, "size": 0}
+            change = partial(
+                _manifest,
+                change=lambda content, name=name, entry=entry: content["files"].update({name: entry}),
+            )
+            yield f"{name!r:.60}", self.bundle(change)
+        for one, other in (
+            ("Config.json", "config.json"),
+            ("adapters/ONE/adapter.json", "adapters/one/adapter.json"),
+        ):
+            yield f"{one} beside {other}", self.bundle(partial(_twin, one=one, other=other))
+
+    def links(self) -> Iterator[tuple[str, Step]]:
+        secret = self.canary / "secret.json"
+        places = {
+            "a link": lambda place: place.symlink_to(secret),
+            "a relative link": lambda place: place.symlink_to(os.path.relpath(secret, place.parent)),
+            "a link to itself": lambda place: place.symlink_to(place),
+            "a link to /dev/zero": lambda place: place.symlink_to("/dev/zero"),
+            "a link to /proc/self/environ": lambda place: place.symlink_to("/proc/self/environ"),
+            "a hard link": lambda place: os.link(secret, place),
+            "a FIFO": os.mkfifo,
+            "a socket": _socket,
+            "a folder": lambda place: place.mkdir(),
+        }
+        for name in (MANIFEST, "config.json", "tiles.safetensors", "adapters/one/adapter.json"):
+            for what, make in places.items():
+                yield f"{name} is {what}", self.bundle(partial(_replaced, name=name, make=make))
+        for folder in ("adapters", "adapters/one", "results"):
+            yield f"{folder} is a link", self.bundle(partial(_linked_folder, name=folder, to=self.canary))
+        yield "the lock is a link", self._written(".lock", secret)
+
+    def _written(self, name: str, to: Path) -> Step:
+        """A writer meets a link where its lock would be."""
+
+        def step(path: Path) -> Callable[[], object]:
+            (path / name).unlink(missing_ok=True)
+            (path / name).symlink_to(to)
+            return lambda: Bundle.open(path).put_files({"results/x.csv": b""})
+
+        return step
+
+    def manifests(self) -> Iterator[tuple[str, Step]]:
+        changes: dict[str, Callable[[dict[str, Any]], object]] = {
+            "schema 2.0": lambda content: content.update(schema_version="2.0"),
+            "schema 1": lambda content: content.update(schema_version=1),
+            "schema of 10^6 digits": lambda content: content.update(schema_version="1" * 10**6),
+            "no schema": lambda content: content.pop("schema_version"),
+            "a feature nobody knows": lambda content: content.update(required_features=["run me"]),
+            "10^5 features": lambda content: content.update(required_features=["x"] * 10**5),
+            "files is a list": lambda content: content.update(files=[]),
+            "files is null": lambda content: content.update(files=None),
+            "a size below 0": lambda content: content["files"]["config.json"].update(size=-1),
+            "a size of 10^300": lambda content: content["files"]["config.json"].update(size=10**300),
+            "a size of 2^63": lambda content: content["files"]["config.json"].update(size=2**63),
+            "a size as text": lambda content: content["files"]["config.json"].update(size="19"),
+            "a size that is true": lambda content: content["files"]["config.json"].update(size=True),
+            "a digest of other letters": lambda content: content["files"]["config.json"].update(
+                sha256="g" * 64
+            ),
+            "a digest of 10^6": lambda content: content["files"]["config.json"].update(sha256="a" * 10**6),
+            "a digest of another file": lambda content: content["files"]["config.json"].update(
+                sha256="a" * 64
+            ),
+            "a seed of 4,000 digits": lambda content: content.update(seed=int("9" * 4000) * -1),
+            "30,000 files": lambda content: content["files"].update(
+                {f"a{at}.json": {"sha256": "0" * 64, "size": 0} for at in range(25_000)}
+            ),
+            "libraries nested": lambda content: content.update(libraries={"a": {"b": {}}}),
+        }
+        for label, change in changes.items():
+            yield label, self.bundle(partial(_manifest, change=change))
+        for label, data in JSONS.items():
+            yield label, self.bundle(partial(_write, name=MANIFEST, data=data))
+
+    def json(self) -> Iterator[tuple[str, Step]]:
+        for name in ("tile_map.json", "adapters/one/adapter.json"):
+            for label, data in JSONS.items():
+                yield f"{name}: {label}", self.bundle(partial(_sealed, files={name: data}))
+
+    def tensors(self) -> Iterator[tuple[str, Step]]:
+        for label, data in SAFETENSORS.items():
+            for name in TENSORS[:1] if label not in PICKLES else TENSORS:
+                yield f"{name}: {label}", self.bundle(partial(_sealed, files={name: data}))
+
+    def pickles(self) -> Iterator[tuple[str, Step]]:
+        for label, data in PICKLES.items():
+            for name in ("tiles.safetensors", "config.json", "adapters/one/adapter_model.safetensors"):
+                yield f"{label} as {name}", self.bundle(partial(_sealed, files={name: data}))
+            yield f"{label} as {MANIFEST}", self.bundle(partial(_write, name=MANIFEST, data=data))
+            for name in ("model.pkl", "adapters/one/adapter_model.bin"):
+                yield f"{label} as {name}", self.bundle(partial(_sealed, files={name: data}))
+            yield f"{label} as a recipe", self.yaml(data)
+
+    def journals(self) -> Iterator[tuple[str, Step]]:
+        for label, content in {
+            "leads out": {"staged": "../outside", "targets": ["config.json"]},
+            "is absolute": {"staged": "/tmp", "targets": ["config.json"]},
+            "targets out": {"staged": ".tmp-0123456789abcdef", "targets": ["../outside/secret.json"]},
+            "targets /etc": {"staged": ".tmp-0123456789abcdef", "targets": ["/etc/passwd"]},
+            "has 10^4 targets": {"staged": ".tmp-0123456789abcdef", "targets": ["../x"] * 10**4},
+            "is a list": [],
+            "has numbers": {"staged": 1, "targets": [1]},
+        }.items():
+            data = json.dumps(content).encode()
+            yield label, self.bundle(partial(_write, name=".pending.json", data=data))
+        for label, data in JSONS.items():
+            yield label, self.bundle(partial(_write, name=".pending.json", data=data))
+
+    def yamls(self) -> Iterator[tuple[str, Step]]:
+        for label, data in YAMLS.items():
+            yield label, self.yaml(data)
+            yield f"{label}, as a task", self.yaml(data, load_task)
+            yield f"{label}, as a fault map", self.yaml(data, load_faults)
+
+
+def _manifest(path: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    """Change a manifest, and seal it again."""
+    content = json.loads((path / MANIFEST).read_bytes())
+    del content["manifest_sha256"]
+    change(content)
+    content["manifest_sha256"] = _seal(content)
+    (path / MANIFEST).write_text(json.dumps(content))
+
+
+def _sealed(path: Path, files: Mapping[str, bytes]) -> None:
+    """Put files into a bundle, with a manifest that fits."""
+    from hashlib import sha256
+
+    for name, data in files.items():
+        (path / name).write_bytes(data)
+        entry = {"sha256": sha256(data).hexdigest(), "size": len(data)}
+        _manifest(path, lambda content, name=name, entry=entry: content["files"].update({name: entry}))
+
+
+def _twin(path: Path, one: str, other: str) -> None:
+    (path / one).parent.mkdir(exist_ok=True)
+    _sealed(path, {one: (path / other).read_bytes()})
+
+
+def _write(path: Path, name: str, data: bytes) -> None:
+    (path / name).write_bytes(data)
+
+
+def _replaced(path: Path, name: str, make: Callable[[Path], object]) -> None:
+    (path / name).unlink()
+    make(path / name)
+
+
+def _linked_folder(path: Path, name: str, to: Path) -> None:
+    shutil.rmtree(path / name)
+    (path / name).symlink_to(to)
+
+
+def _socket(place: Path) -> None:
+    here = os.getcwd()
+    os.chdir(place.parent)  # a socket's path is short
+    try:
+        with socket.socket(socket.AF_UNIX) as made:
+            made.bind(place.name)
+    finally:
+        os.chdir(here)
+
+
+def _memory(what: str) -> float:
+    """A figure of this process from the kernel, in MiB."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith(what):
+                return int(line.split()[1]) / 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def _too_long(*_: object) -> None:
+    raise TimeoutError(f"it did not end within {PATIENCE_S} s")
+
+
+def _deep(opening: bytes, closing: bytes, levels: int, inner: bytes = b"1") -> bytes:
+    return opening * levels + inner + closing * levels
+
+
+JSONS: dict[str, bytes] = {
+    "nested 65 deep": _deep(b"[", b"]", 66),
+    "nested 100,000 deep": _deep(b"[", b"]", 100_000),
+    "objects nested 100,000 deep": _deep(b'{"a":', b"}", 100_000),
+    "never closed": b"[" * 1_000_000,
+    "5,000,000 items": b"[" + b"1," * 5_000_000 + b"1]",
+    "a key twice": b'{"a": 1, "a": 2}',
+    "a key twice, written otherwise": b'{"a": 1, "\\u0061": 2}',
+    "NaN": b'{"a": NaN}',
+    "Infinity": b'{"a": -Infinity}',
+    "1e999": b'{"a": 1e999}',
+    "10^6 digits": b'{"a": ' + b"9" * 10**6 + b"}",
+    "10^6 digits after the point": b'{"a": 1.' + b"9" * 10**6 + b"e999}",
+    "a BOM": b'\xef\xbb\xbf{"a": 1}',
+    "UTF-16": '{"a": 1}'.encode("utf-16"),
+    "bad UTF-8": b'{"a": "\xff\xfe"}',
+    "an overlong slash": b'{"a": "\xc0\xaf"}',
+    "half a surrogate pair": b'{"a": "\\ud800"}',
+    "two documents": b"{} {}",
+    "a comment": b'{"a": 1} // x',
+    "a trailing comma": b'{"a": 1,}',
+    "single quotes": b"{'a': 1}",
+    "a control character": b'{"a": "\x00"}',
+    "nothing": b"",
+    "only blanks": b" " * 1000,
+    "zeros": bytes(1000),
+}
+
+CANARY = Path(os.environ.get("TMPDIR", "/tmp")) / f"campaign-canary-{os.getpid()}"
+
+
+class _Runs:
+    """Unpickled, it calls something."""
+
+    def __init__(self, function: Any, *arguments: Any) -> None:
+        self.call = (function, arguments)
+
+    def __reduce__(self) -> Any:
+        return self.call
+
+
+def _zipped(files: Mapping[str, bytes]) -> bytes:
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as archive:
+        for name, data in files.items():
+            archive.writestr(name, data)
+    return stream.getvalue()
+
+
+def _pickles() -> dict[str, bytes]:
+    touch = f"open({str(CANARY)!r}, 'w').close()"
+    calls = {
+        "os.system": _Runs(os.system, f"touch {CANARY}"),
+        "exec": _Runs(exec, touch),
+        "eval": _Runs(eval, touch),
+        "open": _Runs(open, str(CANARY), "w"),
+        "os.mkdir": _Runs(os.mkdir, str(CANARY)),
+        "nested in a list": [[_Runs(exec, touch)]],
+    }
+    found = {f"pickle that calls {name}": pickle.dumps(value, 2) for name, value in calls.items()}
+    program = pickle.dumps(calls["exec"], 2)
+    found["pickle of protocol 0"] = pickle.dumps(calls["os.system"], 0)
+    found["pickle of protocol 5"] = pickle.dumps(calls["exec"], 5)
+    found["zipped as torch does"] = _zipped({"archive/data.pkl": program, "archive/version": b"3\n"})
+    found["in an NPY file"] = (
+        b"\x93NUMPY\x01\x00v\x00" + b"{'descr': '|O', 'shape': (1,)}".ljust(117) + b"\n" + program
+    )
+    header = json.dumps(
+        {"a": {"dtype": "U8", "shape": [len(program)], "data_offsets": [0, len(program)]}}
+    ).encode()
+    found["behind a header of safetensors that is short"] = (
+        struct.pack("<Q", len(header) - 1) + header + program
+    )
+    return found
+
+
+PICKLES = _pickles()
+
+
+def _tensor_file(header: Any, data: bytes = b"", *, length: int | None = None) -> bytes:
+    text = header if isinstance(header, bytes) else json.dumps(header).encode()
+    return struct.pack("<Q", len(text) if length is None else length) + text + data
+
+
+def _one(dtype: str = "F32", shape: Any = (1,), offsets: Any = (0, 4)) -> dict[str, Any]:
+    return {"a": {"dtype": dtype, "shape": shape, "data_offsets": offsets}}
+
+
+SAFETENSORS: dict[str, bytes] = {
+    "a header of 2^64 - 1 bytes": _tensor_file(b"{}", length=2**64 - 1),
+    "a header of 2^40 bytes": _tensor_file(b"{}", length=2**40),
+    "a header of 32 MiB that is not there": _tensor_file(b"{}", length=2**25),
+    "a header of 0 bytes": _tensor_file(b"", length=0),
+    "a header that is longer than the file": _tensor_file(_one(), bytes(4), length=4000),
+    "a header that is no object": _tensor_file(b"[]"),
+    "a header nested 100,000 deep": _tensor_file(_deep(b'{"a":', b"}", 100_000)),
+    "a header of 5,000,000 items": _tensor_file(b'{"a":[' + b"1," * 5_000_000 + b"1]}"),
+    "a tensor twice": _tensor_file(
+        b'{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}',
+        bytes(4),
+    ),
+    "overlapping tensors": _tensor_file(
+        {**_one(), "b": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}, bytes(4)
+    ),
+    "a hole": _tensor_file(
+        {**_one(), "b": {"dtype": "F32", "shape": [1], "data_offsets": [8, 12]}}, bytes(12)
+    ),
+    "data that nobody names": _tensor_file(_one(), bytes(64)),
+    "less data than it says": _tensor_file(_one(shape=(100,), offsets=(0, 400)), bytes(4)),
+    "a shape of 2^62 x 4": _tensor_file(_one(shape=(2**62, 4)), bytes(4)),
+    "a shape that overflows": _tensor_file(_one(shape=(2**32, 2**32, 2**32)), bytes(4)),
+    "a shape below 0": _tensor_file(_one(shape=(-1,)), bytes(4)),
+    "a shape of fractions": _tensor_file(_one(shape=(1.5,)), bytes(4)),
+    "a shape of 4,000 digits": _tensor_file(_one(shape=(int("9" * 4000),)), bytes(4)),
+    "offsets of 2^63": _tensor_file(_one(offsets=(2**63, 2**63 + 4)), bytes(4)),
+    "offsets that run backwards": _tensor_file(_one(offsets=(4, 0)), bytes(4)),
+    "offsets below 0": _tensor_file(_one(offsets=(-4, 0)), bytes(4)),
+    "another size of a number": _tensor_file(_one("F64"), bytes(4)),
+    "numbers nobody knows": _tensor_file(_one("PICKLE"), bytes(4)),
+    "numbers that are null": _tensor_file(_one(None), bytes(4)),  # pyrefly: ignore
+    "NaN": _tensor_file(_one(), struct.pack("<f", float("nan"))),
+    "infinity": _tensor_file(_one(), struct.pack("<f", float("inf"))),
+    "NaN of 16 bits": _tensor_file(_one("BF16", (1,), (0, 2)), b"\xff\x7f"),
+    "metadata that is no text": _tensor_file({"__metadata__": {"a": {"b": 1}}, **_one()}, bytes(4)),
+    "bad UTF-8": _tensor_file(b'{"\xff": 1}'),
+    "a zip file": _zipped({"a": b"a"}),
+    "seven bytes": bytes(7),
+    "nothing": b"",
+}
+
+_LAUGHS = b"a: &a [x, x]\n" + b"".join(
+    f"{chr(98 + at)}: &{chr(98 + at)} [{', '.join(['*' + chr(97 + at)] * 9)}]\n".encode() for at in range(20)
+)
+YAMLS: dict[str, bytes] = {
+    "a billion laughs": _LAUGHS,
+    "an anchor": b"seed: &a 1\n",
+    "an alias to itself": b"a: &a [*a]\n",
+    "a merge key": b"a: &a {b: 1}\nc: {<<: *a}\n",
+    "python/object/apply": b"!!python/object/apply:os.system ['touch x']\n",
+    "python/object/new": b"a: !!python/object/new:os.system ['touch x']\n",
+    "python/name": b"a: !!python/name:os.system ''\n",
+    "python/module": b"a: !!python/module:os ''\n",
+    "python/tuple": b"a: !!python/tuple [1]\n",
+    "a binary tag": b"a: !!binary aGk=\n",
+    "a tag of its own": b"%TAG ! tag:evil,2000:\n---\na: !x 1\n",
+    "nested 33 deep": b"a: " + _deep(b"[", b"]", 33),
+    "nested 100,000 deep": b"a: " + _deep(b"[", b"]", 100_000),
+    "mappings 10,000 deep": b"{a: " * 10_000,
+    "sequences by dashes": b"- " * 20_000 + b"1\n",
+    "10^6 digits": b"seed: " + b"9" * 10**6 + b"\n",
+    "10^5 digits": b"seed: " + b"9" * 10**5 + b"\n",
+    "base 60": b"seed: " + b"1" + b":59" * 20_000 + b"\n",
+    "a key of 10^5 letters": b"? " + b"a" * 10**5 + b"\n: 1\n",
+    "a key that is a list": b"? [a]\n: 1\n",
+    "a key twice": b"seed: 1\nseed: 2\n",
+    "NaN": b"seed: .nan\n",
+    "infinity": b"seed: .inf\n",
+    "a date that is none": b"seed: 2001-99-99\n",
+    "a NUL": b"seed: \x00\n",
+    "bad UTF-8": b"seed: \xff\xff\n",
+    "UTF-16": "seed: 1\n".encode("utf-16"),
+    "two documents": b"seed: 1\n---\nseed: 2\n",
+    "no mapping": b"- 1\n",
+    "more than a MiB": b"# " + b"x" * 2**20 + b"\nseed: 1\n",
+    "100,000 keys": b"".join(b"k%d: 1\n" % at for at in range(100_000)),
+    "tabs": b"\tseed: 1\n",
+    "directives": b"%YAML 9.9\n---\nseed: x\n",
+    "a path out": b"hardware: ../../../etc/passwd\n",
+    "a preset that is a device": b"hardware: /dev/zero\n",
+}

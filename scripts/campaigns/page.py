@@ -1,0 +1,39 @@
+"""``docs/reliability.md``, from the results of the campaigns in ``docs/reliability``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+CAMPAIGNS = ("corruption", "hostile", "writers", "disk")
+
+
+def write(docs: Path) -> None:
+    """Write the page; a campaign without a result is told as not run."""
+    (docs / "reliability.md").write_text(page(docs / "reliability"), encoding="utf-8")
+
+
+def page(folder: Path) -> str:
+    """The text of the page.
+
+    Raises:
+        ValueError: a result is of another campaign than its name says.
+    """
+    found: dict[str, dict[str, Any] | None] = {}
+    for name in CAMPAIGNS:
+        path = folder / f"{name}.json"
+        found[name] = json.loads(path.read_text()) if path.exists() else None
+        if found[name] is not None and found[name]["campaign"] != name:
+            raise ValueError(f"{path} is the result of the campaign '{found[name]['campaign']}'")
+    templates = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        autoescape=False,  # it is Markdown
+    )
+    return templates.get_template("reliability.md.j2").render(found=found)

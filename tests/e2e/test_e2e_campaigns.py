@@ -1,0 +1,82 @@
+"""A short version of each campaign of docs/reliability.md, and that one notices what it is there for."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from aimc_deploy.artifact import bundle as artifact
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def campaign(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], Any]]:
+    """Imports a campaign by its name."""
+    monkeypatch.syspath_prepend(str(ROOT / "scripts"))
+    yield lambda name: importlib.import_module(f"campaigns.{name}").campaign
+    for name in [name for name in sys.modules if name.partition(".")[0] == "campaigns"]:
+        del sys.modules[name]
+
+
+@pytest.mark.parametrize(("name", "size"), [("corruption", 400), ("writers", 5), ("disk", 60)])
+def test_a_sample_of_a_campaign_passes(
+    tmp_path: Path, campaign: Callable[[str], Any], name: str, size: int
+) -> None:
+    tally = campaign(name)(tmp_path, size, 1, None)
+    assert tally.failures == []
+    assert tally.size == size
+
+
+def test_hostile_files_are_refused_and_the_result_is_written(tmp_path: Path) -> None:
+    """In a process of its own: a hook that listens to the interpreter stays."""
+    command = [
+        sys.executable,
+        "-m",
+        "campaigns",
+        "hostile",
+        "--size",
+        "90",
+        "--out",
+        str(tmp_path / "a.json"),
+    ]
+    folders = os.pathsep.join([str(ROOT / "scripts"), str(ROOT / "tests")])
+    environment = {**os.environ, "PYTHONPATH": folders, "OMP_NUM_THREADS": "1", "TMPDIR": str(tmp_path)}
+    ended = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, timeout=240)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert ended.stdout.startswith("hostile: 90 of 90 cases passed")
+    result = json.loads((tmp_path / "a.json").read_text())
+    assert (result["size"], result["passed"], result["failures"]) == (90, 90, [])
+    assert result["figures"]["most memory, MiB"] <= 256
+
+
+def test_what_is_not_noticed_is_told_with_how_to_see_it_again(
+    tmp_path: Path, campaign: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = campaign("corruption")
+    case = "tile_map.json bit 100"
+    assert run(tmp_path / "sound", None, 0, case).failures == []
+    digests = {
+        name: entry.sha256
+        for name, entry in artifact.Bundle.open(tmp_path / "sound" / "sound").manifest.files.items()
+    }
+    monkeypatch.setattr(
+        artifact, "sha256", lambda stream, where: digests["/".join(where.parts[len(tmp_path.parts) + 2 :])]
+    )
+    (failure,) = run(tmp_path / "blind", None, 0, case).failures
+    assert failure["case"] == case
+    assert failure["reproduce"] == f"scripts/campaign corruption --seed 0 --only '{case}'"
+
+
+@pytest.mark.usefixtures("campaign")
+def test_the_page_is_what_the_results_say() -> None:
+    page = importlib.import_module("campaigns.page").page
+    assert (ROOT / "docs" / "reliability.md").read_text() == page(ROOT / "docs" / "reliability")
