@@ -33,7 +33,7 @@ from campaigns.cases import Case, Tally, chosen, run
 
 SECONDS = 1.0
 MIB = 256
-PATIENCE_S = 20
+PATIENCE_S = 120
 """After which a case is taken to wait for ever, whatever else the machine does."""
 
 Step = Callable[[Path], object]
