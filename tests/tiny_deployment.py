@@ -135,6 +135,10 @@ def recipe(bundle: Path, checkpoint: Path, data: Path, **changes: Any) -> Run:
     )
 
 
+CHANGING = {"manifest.json", "README.md"}
+"""Files of a bundle that change with every other: the manifest and the model card."""
+
+
 def files_of(folder: Path) -> dict[str, bytes]:
     """Content of every file below ``folder`` by its name there; the file that writers lock does not count."""
     found = {

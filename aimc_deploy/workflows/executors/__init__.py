@@ -39,6 +39,14 @@ class Died(Exception):
     """The process of a job ended before the job did; the message says how."""
 
 
+class Broken(Died):
+    """All processes were given up, and nobody knows which job it was because of."""
+
+
+BREAKS = 5
+"""How often a job is tried again that was there when all processes were given up: mostly it was another's."""
+
+
 class Engine(Protocol):
     """Computes jobs elsewhere.
 
@@ -89,7 +97,7 @@ def run(
     with open_engine(executor, function, len(jobs), preload) as engine:
         waiting = list(range(len(jobs)))[::-1]
         running: dict[Handle, int] = {}
-        deaths = [0] * len(jobs)
+        deaths, breaks = [0] * len(jobs), [0] * len(jobs)
         while waiting or running:
             places = [waiting.pop() for _ in range(min(len(waiting), engine.room - len(running)))]
             if places:
@@ -100,8 +108,8 @@ def run(
                 try:
                     value = engine.outcome(handle).unwrap()
                 except Died as died:
-                    deaths[place] += 1
-                    if deaths[place] <= retries:
+                    (breaks if isinstance(died, Broken) else deaths)[place] += 1
+                    if deaths[place] <= retries and breaks[place] <= BREAKS:
                         waiting.append(place)
                     else:
                         yield Lost(place, str(died))

@@ -15,7 +15,7 @@ from typing import Any
 from pebble import ProcessExpired, ProcessPool
 
 from aimc_deploy.config.executor import Local
-from aimc_deploy.workflows.executors import Died, Engine
+from aimc_deploy.workflows.executors import Broken, Died, Engine
 from aimc_deploy.workflows.executors.call import Call, Outcome
 
 
@@ -90,7 +90,7 @@ class _Pool:
         except ProcessExpired as expired:
             raise Died(_how(expired.exitcode)) from None
         except BrokenProcessPool:
-            raise Died("the worker processes died") from None
+            raise Broken("the worker processes died") from None
 
     def close(self) -> None:
         self.pool.stop()
