@@ -10,25 +10,54 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from aimc_deploy.config.training_device import TrainingDevice
 from aimc_deploy.errors import ArtifactError
 from aimc_deploy.training.array import Array
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What every algorithm is made from.
+
+    Attributes:
+        described: its settings.
+        device: of the array that holds the weight.
+        residual_device: of the arrays that take the gradient.
+        shape: (outputs, inputs).
+        names: of the layer and of all it is part of, a seed first; they seed devices and pulses.
+    """
+
+    described: Any
+    device: TrainingDevice
+    residual_device: TrainingDevice
+    shape: tuple[int, int]
+    names: tuple[str | int, ...]
+    dtype: torch.dtype
+
+    def array(self, *name: str | int, residual: bool = False) -> Array:
+        """An array of this name; ``residual``: of the devices that take the gradient."""
+        device = self.residual_device if residual else self.device
+        return Array(device, self.shape, *self.names, *name, dtype=self.dtype)
 
 
 class Algorithm(nn.Module):
     """A weight matrix that learns in memory. All it knows is in buffers, counters and random generators.
 
     Attributes:
+        described: its settings.
         steps: updates so far.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, setup: Setup) -> None:
         super().__init__()
+        self.described = setup.described
         self.steps = 0
 
     @abstractmethod

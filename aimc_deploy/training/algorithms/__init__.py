@@ -6,7 +6,7 @@ import torch
 
 from aimc_deploy.config import algorithm as config
 from aimc_deploy.config.training_device import TrainingDevice
-from aimc_deploy.training.algorithm import Algorithm
+from aimc_deploy.training.algorithm import Algorithm, Setup
 from aimc_deploy.training.algorithms.analog_sgd import AnalogSGD
 from aimc_deploy.training.algorithms.buffered import ResidualV2, TTv2
 from aimc_deploy.training.algorithms.chopped import AGAD, ChoppedTTv2
@@ -15,7 +15,7 @@ from aimc_deploy.training.algorithms.mixed_precision import MixedPrecision
 from aimc_deploy.training.algorithms.multi_tile import MultiTile
 from aimc_deploy.training.algorithms.residual import Residual
 
-_KINDS = {
+_KINDS: dict[str, type[Algorithm]] = {
     "analog_sgd": AnalogSGD,
     "residual": Residual,
     "residual_v2": ResidualV2,
@@ -45,5 +45,5 @@ def build(
         names: of the layer and of all it is part of, a seed first; they seed devices and pulses.
         residual_device: of the array or arrays that take the gradient; None: the same.
     """
-    kind = _KINDS[described.kind]
-    return kind(described, device, residual_device or device, shape, names, dtype)  # type: ignore[arg-type]
+    setup = Setup(described, device, residual_device or device, shape, names, dtype)
+    return _KINDS[described.kind](setup)

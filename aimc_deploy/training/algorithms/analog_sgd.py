@@ -8,32 +8,19 @@ Source: Wu et al., NeurIPS 2025 (arXiv 2502.06309), equation 2 and Theorem 1.
 
 from __future__ import annotations
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from aimc_deploy.config import algorithm as config
-from aimc_deploy.config.training_device import TrainingDevice
-from aimc_deploy.training.algorithm import Algorithm
-from aimc_deploy.training.array import Array
+from aimc_deploy.training.algorithm import Algorithm, Setup
 from aimc_deploy.training.update import update
 
 
 class AnalogSGD(Algorithm):
     """One array."""
 
-    def __init__(
-        self,
-        described: config.AnalogSGD,
-        device: TrainingDevice,
-        _residual_device: TrainingDevice,
-        shape: tuple[int, int],
-        names: tuple[str | int, ...],
-        dtype: torch.dtype,
-    ) -> None:
-        super().__init__()
-        self.described = described
-        self.w = Array(device, shape, *names, "w", dtype=dtype)
+    def __init__(self, setup: Setup) -> None:
+        super().__init__(setup)
+        self.w = setup.array("w")
 
     def weight(self) -> Float[Tensor, "outputs inputs"]:
         """``W``."""

@@ -10,11 +10,10 @@ Intelligence 4, 699148 (2021).
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
+from aimc_deploy.training.algorithm import Setup
 from aimc_deploy.training.algorithms.transfer import Transfer
 
 
@@ -23,8 +22,8 @@ class Buffered(Transfer):
 
     h: Tensor
 
-    def __init__(self, *arguments: Any) -> None:
-        super().__init__(*arguments)
+    def __init__(self, setup: Setup) -> None:
+        super().__init__(setup)
         self.keep("h", torch.zeros_like(self.w.state))
 
     def program(self, weight: Tensor) -> None:

@@ -9,19 +9,18 @@ Source: Rasch, Carta, Fagbohungbe and Gokmen, Nature Communications 15, 7133 (20
 
 from __future__ import annotations
 
-from typing import Any
-
-import torch
 from torch import Tensor
 
+from aimc_deploy.training.algorithm import Setup
 from aimc_deploy.training.algorithms.buffered import Buffered
+from aimc_deploy.training.algorithms.transfer import MovingZero
 
 
 class ChoppedTTv2(Buffered):
     """Tiki-Taka v2 with signs."""
 
-    def __init__(self, *arguments: Any) -> None:
-        super().__init__(*arguments)
+    def __init__(self, setup: Setup) -> None:
+        super().__init__(setup)
         self.chopped = True
 
     def transfer(self, read: Tensor, cols: slice, beta: float) -> None:
@@ -30,24 +29,10 @@ class ChoppedTTv2(Buffered):
         self.flip(cols, self.described.flip_probability)
 
 
-class AGAD(ChoppedTTv2):
+class AGAD(MovingZero, ChoppedTTv2):
     """The same, with ``Q`` from what was read."""
 
-    average: Tensor
-
-    def __init__(self, *arguments: Any) -> None:
-        super().__init__(*arguments)
-        self.zero_is_fixed = False
-        self.keep("average", self.q.clone())
-
-    def program(self, weight: Tensor) -> None:
-        """Write it, and begin to average anew."""
-        super().program(weight)
-        self.average.copy_(self.q)
-
     def transfer(self, read: Tensor, cols: slice, beta: float) -> None:
-        """The same; where the sign changes, the average is the new zero."""
-        self.average[:, cols] = torch.lerp(self.average[:, cols], read, self.described.average)
+        """Add it to the buffer with its sign; where that changes, the average is the new zero."""
         self.accumulate(self.residual(read, cols), cols, beta)
-        flipped = self.flip(cols, self.described.flip_probability)
-        self.q[:, cols] = torch.where(flipped > 0, self.average[:, cols], self.q[:, cols])
+        self.move_zero(read, cols, self.described.average)

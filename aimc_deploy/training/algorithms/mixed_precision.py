@@ -13,11 +13,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from aimc_deploy.config import algorithm as config
-from aimc_deploy.config.training_device import TrainingDevice
 from aimc_deploy.errors import TrainingError
-from aimc_deploy.training.algorithm import Algorithm
-from aimc_deploy.training.array import Array
+from aimc_deploy.training.algorithm import Algorithm, Setup
 
 
 class MixedPrecision(Algorithm):
@@ -26,18 +23,9 @@ class MixedPrecision(Algorithm):
     h: Tensor
     velocity: Tensor
 
-    def __init__(
-        self,
-        described: config.MixedPrecision,
-        device: TrainingDevice,
-        _residual_device: TrainingDevice,
-        shape: tuple[int, int],
-        names: tuple[str | int, ...],
-        dtype: torch.dtype,
-    ) -> None:
-        super().__init__()
-        self.described = described
-        self.w = Array(device, shape, *names, "w", dtype=dtype)
+    def __init__(self, setup: Setup) -> None:
+        super().__init__(setup)
+        self.w = setup.array("w")
         self.keep("h", torch.zeros_like(self.w.state))
         self.keep("velocity", torch.zeros_like(self.w.state))
 

@@ -13,10 +13,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from aimc_deploy.config import algorithm as config
 from aimc_deploy.config.algorithm import Expected
-from aimc_deploy.config.training_device import TrainingDevice
-from aimc_deploy.training.algorithm import Algorithm
+from aimc_deploy.training.algorithm import Algorithm, Setup
 from aimc_deploy.training.array import Array
 from aimc_deploy.training.update import update
 
@@ -26,21 +24,10 @@ _ALL = slice(None)
 class MultiTile(Algorithm):
     """As many arrays as asked for, the most important first."""
 
-    def __init__(
-        self,
-        described: config.MultiTile,
-        device: TrainingDevice,
-        residual_device: TrainingDevice,
-        shape: tuple[int, int],
-        names: tuple[str | int, ...],
-        dtype: torch.dtype,
-    ) -> None:
-        super().__init__()
-        self.described = described
-        kinds = [device, *[residual_device] * (described.tiles - 1)]
-        self.tiles = nn.ModuleList(
-            Array(kind, shape, *names, "w", number, dtype=dtype) for number, kind in enumerate(kinds)
-        )
+    def __init__(self, setup: Setup) -> None:
+        super().__init__(setup)
+        numbers = range(self.described.tiles)
+        self.tiles = nn.ModuleList(setup.array("w", number, residual=number > 0) for number in numbers)
 
     @property
     def _tiles(self) -> list[Array]:

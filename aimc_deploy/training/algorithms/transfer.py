@@ -8,16 +8,13 @@ is made of what was read is the algorithm's own: :meth:`Transfer.transfer`.
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from aimc_deploy.config.algorithm import Expected
-from aimc_deploy.config.training_device import TrainingDevice
-from aimc_deploy.training.algorithm import Algorithm, columns_at
-from aimc_deploy.training.array import Array
+from aimc_deploy.training.algorithm import Algorithm, Setup, columns_at
 from aimc_deploy.training.calibrate import calibrate
 from aimc_deploy.training.update import update
 
@@ -37,22 +34,13 @@ class Transfer(Algorithm):
     q: Tensor
     chopper: Tensor
 
-    def __init__(
-        self,
-        described: Any,
-        device: TrainingDevice,
-        residual_device: TrainingDevice,
-        shape: tuple[int, int],
-        names: tuple[str | int, ...],
-        dtype: torch.dtype,
-    ) -> None:
-        super().__init__()
-        self.described = described
-        self.w = Array(device, shape, *names, "w", dtype=dtype)
-        self.p = Array(residual_device, shape, *names, "p", dtype=dtype)
-        self.keep("q", calibrate(self.p, described.calibration))
-        self.zero_is_fixed = described.calibration.kind == "none"
-        self.keep("chopper", torch.ones(shape[1], dtype=dtype))
+    def __init__(self, setup: Setup) -> None:
+        super().__init__(setup)
+        self.w = setup.array("w")
+        self.p = setup.array("p", residual=True)
+        self.keep("q", calibrate(self.p, self.described.calibration))
+        self.zero_is_fixed = self.described.calibration.kind == "none"
+        self.keep("chopper", torch.ones(setup.shape[1], dtype=setup.dtype))
         self.chopped = False
 
     def weight(self) -> Float[Tensor, "outputs inputs"]:
@@ -102,3 +90,26 @@ class Transfer(Algorithm):
         flipped = (draw < probability).to(self.chopper.dtype)
         self.chopper[cols] *= 1 - 2 * flipped
         return flipped
+
+
+class MovingZero(Transfer):
+    """Takes for ``Q`` an average of what was read, anew whenever the sign of a column changes."""
+
+    average: Tensor
+
+    def __init__(self, setup: Setup) -> None:
+        super().__init__(setup)
+        self.chopped = True
+        self.zero_is_fixed = False
+        self.keep("average", self.q.clone())
+
+    def program(self, weight: Float[Tensor, "outputs inputs"]) -> None:
+        """Write it, and begin to average anew."""
+        super().program(weight)
+        self.average.copy_(self.q)
+
+    def move_zero(self, read: Float[Tensor, "outputs cols"], cols: slice, rate: float) -> None:
+        """Average at this rate, perhaps change the signs, and take the average where that was done."""
+        self.average[:, cols] = torch.lerp(self.average[:, cols], read, rate)
+        flipped = self.flip(cols, self.described.flip_probability)
+        self.q[:, cols] = torch.where(flipped > 0, self.average[:, cols], self.q[:, cols])
