@@ -17,7 +17,7 @@ from pydantic import BaseModel
 
 from aimc_deploy.artifact.adapter import AdapterRecord
 from aimc_deploy.artifact.manifest import Manifest, validated
-from aimc_deploy.artifact.results import Baseline, Summary
+from aimc_deploy.artifact.results import Baseline, Summary, over_time
 from aimc_deploy.config.hardware import Hardware
 from aimc_deploy.errors import ArtifactError
 
@@ -134,24 +134,21 @@ class _Tabled(BaseModel):
 
 
 def _measured(found: _Tabled, hardware: Hardware) -> _Measured:
-    own = [part for part in found.summary if part.metric == found.metric]
-    ages = {part.time: part.t_s for part in own}
-    times = tuple(sorted(ages, key=lambda time: ages[time]))
-    cells = {(part.adapter, part.time): _spread(part) for part in own}
+    times, lines = over_time(found.metric, found.baselines, found.summary)
     return _Measured(
         task=found.task,
         metric=found.metric,
         samples=found.samples,
-        chips=max((part.chips for part in own), default=0),
+        chips=max((cell.chips for line in lines for cell in line.cells if cell is not None), default=0),
         hardware=_hardware(found.settings, found.hardware_digest, hardware),
         times=times,
         lines=tuple(
             (
-                part.adapter,
-                f"{part.metrics[found.metric]:.4f}",
-                tuple(cells.get((part.adapter, time), "") for time in times),
+                line.adapter,
+                "" if line.digital is None else f"{line.digital:.4f}",
+                tuple("" if cell is None else _spread(cell) for cell in line.cells),
             )
-            for part in found.baselines
+            for line in lines
         ),
     )
 

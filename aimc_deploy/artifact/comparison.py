@@ -12,14 +12,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from aimc_deploy.artifact.results import Results
+from aimc_deploy.artifact.results import ROUNDING, Results
 from aimc_deploy.artifact.shift import Shift, holm, paired_shift, unpaired_shift
+from aimc_deploy.config.model import dotted
 from aimc_deploy.config.times import label, seconds
 from aimc_deploy.errors import ConfigError
 
 MAX_LOSS = 0.005
 SIGNIFICANCE = 0.05
-_ROUNDING = 1e-12  # what a difference of two fractions may be off
 # What a change is explained by elsewhere, or what is another from one machine to the next.
 _NO_SETTING = ("request_sha256", "chips", "times", "hardware")
 
@@ -216,7 +216,7 @@ def _shift_of(before: Results, after: Results, key: Key, old: Chips, new: Chips)
 def _outcome(
     change: float, holm_worse: float, holm_better: float, max_loss: float, significance: float
 ) -> Outcome:
-    too_much = -change > max_loss + _ROUNDING
+    too_much = -change > max_loss + ROUNDING
     if holm_worse <= significance:
         return "worse" if too_much else "tolerated"
     if holm_better <= significance:
@@ -272,19 +272,11 @@ def _settings(results: Results, adapters: set[str]) -> dict[str, Any]:
         "seed": results.seed,
         "samples": results.samples,
         "hardware digest": results.hardware_digest[:12],
-        **dict(_flat("hardware", results.settings.get("hardware"))),
-        **dict(_flat("", rest)),
+        **dict(dotted(results.settings.get("hardware"), "hardware")),
+        **dict(dotted(rest)),
         **{
             f"{part.adapter} without hardware": part.metrics[results.metric]
             for part in results.baselines
             if part.adapter in adapters
         },
     }
-
-
-def _flat(name: str, content: Any) -> Iterator[tuple[str, Any]]:
-    if not isinstance(content, dict):
-        yield name, content
-        return
-    for key, value in content.items():
-        yield from _flat(f"{name}.{key}" if name else key, value)

@@ -7,12 +7,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 from aimc_deploy.artifact.comparison import Comparison
-from aimc_deploy.artifact.results import Results, Summary, summarise
+from aimc_deploy.artifact.results import ROUNDING, Results, Summary, summarise
 from aimc_deploy.config.run import Gate
 from aimc_deploy.config.times import seconds
 from aimc_deploy.errors import ConfigError
-
-_ROUNDING = 1e-12  # what a difference of two fractions may be off
 
 
 @dataclass(frozen=True)
@@ -85,7 +83,7 @@ def _verdicts(part: Summary, gate: Gate, digital: float | None) -> Iterator[Verd
     bound = f"{part.adapter} at {part.time}: the lower 95 % bound of {part.metric} is {part.ci_low:.6g}"
     where = (part.adapter, part.time, part.t_s)
     if gate.min_accuracy is not None:
-        passed = part.ci_low >= gate.min_accuracy - _ROUNDING
+        passed = part.ci_low >= gate.min_accuracy - ROUNDING
         told = f"{bound}, {'not ' if passed else ''}below the {gate.min_accuracy:.6g} asked for"
         yield Verdict(*where, "min_accuracy", part.metric, part.ci_low, gate.min_accuracy, None, passed, told)
     if gate.max_drop is not None:
@@ -100,7 +98,7 @@ def _verdicts(part: Summary, gate: Gate, digital: float | None) -> Iterator[Verd
             f"{bound}, {abs(drop):.6g} {side} the digital model's {digital:.6g}; "
             f"at most {gate.max_drop:.6g}{allowed} is allowed"
         )
-        passed = drop <= gate.max_drop + _ROUNDING
+        passed = drop <= gate.max_drop + ROUNDING
         yield Verdict(*where, "max_drop", part.metric, part.ci_low, gate.max_drop, digital, passed, told)
 
 

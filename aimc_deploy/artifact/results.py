@@ -11,6 +11,8 @@ import io
 import itertools
 import math
 import statistics
+from collections.abc import Iterable
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +27,7 @@ if TYPE_CHECKING:  # a bundle's card tells its results
     from aimc_deploy.artifact.bundle import Bundle
 
 CONFIDENCE = 0.95
+ROUNDING = 1e-12  # what a difference of two fractions may be off
 LORA_OFF = " (LoRA off)"
 """Ends the name of an adapter whose head alone was measured, on the unadapted layers."""
 
@@ -204,6 +207,36 @@ def _summary(adapter: str, time: str, t_s: float, metric: str, values: list[floa
         ci_low=None if half is None else mean - half,
         ci_high=None if half is None else mean + half,
     )
+
+
+@dataclass(frozen=True)
+class Line:
+    """One adapter in a table over time.
+
+    Attributes:
+        digital: its metric without hardware; None where that was not measured.
+        cells: one for each time of the table; None where it was not measured then.
+    """
+
+    adapter: str
+    digital: float | None
+    cells: tuple[Summary | None, ...]
+
+
+def over_time(
+    metric: str, baselines: Iterable[Baseline], summaries: Iterable[Summary]
+) -> tuple[tuple[str, ...], tuple[Line, ...]]:
+    """A table of one metric: the times, and a line for each adapter in the order of the baselines."""
+    own = [part for part in summaries if part.metric == metric]
+    times = {part.t_s: part.time for part in sorted(own, key=lambda part: part.t_s)}
+    cells = {(part.adapter, part.t_s): part for part in own}
+    digital = {part.adapter: part.metrics[metric] for part in baselines}
+    adapters = dict.fromkeys([*digital, *(part.adapter for part in own)])
+    lines = (
+        Line(adapter, digital.get(adapter), tuple(cells.get((adapter, t_s)) for t_s in times))
+        for adapter in adapters
+    )
+    return tuple(times.values()), tuple(lines)
 
 
 @lru_cache(maxsize=64)

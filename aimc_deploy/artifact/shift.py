@@ -7,9 +7,7 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from aimc_deploy.artifact.results import CONFIDENCE
-
-_ROUNDING = 1e-12  # what a difference of two fractions may be off
+from aimc_deploy.artifact.results import CONFIDENCE, ROUNDING
 
 
 @dataclass(frozen=True)
@@ -38,7 +36,7 @@ def paired_shift(before: Sequence[float], after: Sequence[float], resolution: fl
             the same one sample prove nothing.
     """
     differences = [new - old for old, new in zip(before, after, strict=True)]
-    if all(abs(difference) < _ROUNDING for difference in differences):
+    if all(abs(difference) < ROUNDING for difference in differences):
         return Shift(0.0, 0.0, 0.0, 1.0, 1.0)
     variance = max(statistics.variance(differences), 2 * _of_rounding(resolution))
     count = len(differences)

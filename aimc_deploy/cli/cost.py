@@ -11,6 +11,7 @@ import typer
 
 from aimc_deploy.cli import options
 from aimc_deploy.cli.output import emit, guarded, loading, next_step, out
+from aimc_deploy.cost.estimate import LENGTH, RANK, TOKENS
 from aimc_deploy.report.quantities import UNCOUNTED, percent_told, sizes, sources, time_told, totals
 
 if TYPE_CHECKING:
@@ -28,9 +29,9 @@ def command(
         ),
     ] = None,
     bundle: options.BundlePath = None,
-    rank: Annotated[int, typer.Option(help="Rank of every layer's adapter.", min=1)] = 8,
-    tokens: Annotated[int, typer.Option(help="Tokens handed to an adapter together.", min=1)] = 8,
-    length: Annotated[int, typer.Option(help="Tokens of a sequence.", min=1)] = 128,
+    rank: Annotated[int, typer.Option(help="Rank of every layer's adapter.", min=1)] = RANK,
+    tokens: Annotated[int, typer.Option(help="Tokens handed to an adapter together.", min=1)] = TOKENS,
+    length: Annotated[int, typer.Option(help="Tokens of a sequence.", min=1)] = LENGTH,
     budget: Annotated[
         str,
         typer.Option(help="Largest overhead of an adapter, such as 5%; the rank that keeps to it is told."),

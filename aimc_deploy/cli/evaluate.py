@@ -32,11 +32,12 @@ def command(
     times: Annotated[str | None, typer.Option(help="Times since programming, such as 0s,1h,1d,1y.")] = None,
     compensation: Annotated[str | None, typer.Option(help="none, global or per_column.")] = None,
     min_accuracy: Annotated[
-        float | None, typer.Option(help="Fail (exit 3) if the lower confidence bound is below this fraction.")
+        str | None,
+        typer.Option(help="Fail (exit 3) if the lower confidence bound is below this: 0.9 or 90%."),
     ] = None,
     max_drop: Annotated[
-        float | None,
-        typer.Option(help="Fail (exit 3) if the lower bound is more than this fraction below digital."),
+        str | None,
+        typer.Option(help="Fail (exit 3) if the lower bound is more than this below digital: 0.01 or 1%."),
     ] = None,
     at: Annotated[
         str | None, typer.Option(help="Time at which the gate looks; every time if left out.")
@@ -85,8 +86,10 @@ def command(
             "evaluate.chip": chip,
             "evaluate.times": None if times is None else [part.strip() for part in times.split(",")],
             "evaluate.compensation": compensation,
-            "evaluate.gate.min_accuracy": min_accuracy,
-            "evaluate.gate.max_drop": max_drop,
+            "evaluate.gate.min_accuracy": None
+            if min_accuracy is None
+            else options.fraction(min_accuracy, "--min-accuracy"),
+            "evaluate.gate.max_drop": None if max_drop is None else options.fraction(max_drop, "--max-drop"),
             "evaluate.gate.at": at,
             "evaluate.unadapted": unadapted or None,
             "evaluate.noise_budget": noise_budget,

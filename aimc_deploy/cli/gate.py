@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from aimc_deploy.cli import ci, options
-from aimc_deploy.cli.output import emit, guarded, next_step, note, out
+from aimc_deploy.cli.output import emit, guarded, loading, next_step, note, out
 from aimc_deploy.config.run import Gate
 from aimc_deploy.config.times import label, seconds
 
@@ -61,8 +61,8 @@ def command(
         aimc-deploy gate --results new.json --baseline main.json --max-loss 0.5% --junit gate.xml
     """
     limits = {
-        "min_accuracy": _fraction(min_accuracy, "--min-accuracy"),
-        "max_drop": _fraction(max_drop, "--max-drop"),
+        "min_accuracy": None if min_accuracy is None else options.fraction(min_accuracy, "--min-accuracy"),
+        "max_drop": None if max_drop is None else options.fraction(max_drop, "--max-drop"),
         "at": None if at is None else label(seconds(at)),
     }
     if not 0 < significance < 1:
@@ -72,7 +72,8 @@ def command(
         )
     loss = options.share(max_loss, "--max-loss")
     ci.check_junit(junit, asked=True)
-    from aimc_deploy.workflows import gate as workflow
+    with loading(output):
+        from aimc_deploy.workflows import gate as workflow
 
     found = workflow.run(
         options.bundle_path(bundle),
@@ -98,15 +99,6 @@ def command(
             note(output, f"note: {part.told}")
     ci.conclude([found], junit)
     next_step(output, f"aimc-deploy report{options.place(options.bundle_path(bundle))}")
-
-
-def _fraction(text: str | None, option: str) -> float | None:
-    if text is None:
-        return None
-    value = options.share(text, option)
-    if value > 1:
-        raise typer.BadParameter(f"'{text}' is more than all: write 5% or 0.05", param_hint=option)
-    return value
 
 
 def show(found: Judged) -> None:

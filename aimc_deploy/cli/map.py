@@ -88,11 +88,7 @@ def command(
             raise typer.BadParameter("only --auto-digital measures anything: add it", param_hint=option)
     if auto_digital and dry_run:
         raise typer.BadParameter("what to keep digital has to be measured", param_hint="--dry-run")
-    allowed = options.share(max_drop or "0.5%", "--max-drop")
-    if allowed > 1:
-        raise typer.BadParameter(
-            f"'{max_drop}' is more than all: write 0.5% or 0.005", param_hint="--max-drop"
-        )
+    allowed = options.fraction(max_drop or "0.5%", "--max-drop")
     run = options.resolve(
         config,
         settings,

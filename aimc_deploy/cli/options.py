@@ -84,6 +84,14 @@ def share(text: str, option: str) -> float:
     return value
 
 
+def fraction(text: str, option: str) -> float:
+    """``5%`` or ``0.05`` of a whole."""
+    value = share(text, option)
+    if value > 1:
+        raise typer.BadParameter(f"'{text}' is more than all: write 5% or 0.05", param_hint=option)
+    return value
+
+
 def resolve(
     recipe: Path | None,
     settings: list[str] | None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from aimc_deploy.workflows.sweep import SweepResult
     from aimc_deploy.workflows.sweep.points import SweepFile
 
+FOLDER = Path("aimc-sweep")
 SHOWN = 40  # lines of a table on a screen
 COLUMNS = {"tiles": "tiles", "token_ns": "token us", "adapter_bytes": "adapters KiB"}
 
@@ -39,9 +41,7 @@ def command(
     sweep: Annotated[
         Path, typer.Argument(metavar="SWEEP", help="YAML file: recipe, set, grid, points, search.")
     ],
-    folder: Annotated[Path, typer.Option("--out", help="Folder of the points and of the table.")] = Path(
-        "aimc-sweep"
-    ),
+    folder: Annotated[Path, typer.Option("--out", help="Folder of the points and of the table.")] = FOLDER,
     executor: Annotated[
         Engine | None, typer.Option(help="Where points are computed; the file's if left out.")
     ] = None,
@@ -100,7 +100,8 @@ def command(
             "again to try those once more"
         )
     if share is not None:
-        next_step(output, f"aimc-deploy sweep {sweep}")
+        where = "" if folder == FOLDER else f" --out {shlex.quote(str(folder))}"
+        next_step(output, f"aimc-deploy sweep {shlex.quote(str(sweep))}{where}")
     elif result.best is not None:
         next_step(output, f"aimc-deploy inspect{options.place(result.best)}")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
@@ -30,6 +30,15 @@ class Model(BaseModel):
             if name not in exclude and (name == "kind" or value != field.default):
                 found[name] = value.essentials() if isinstance(value, Model) else to_jsonable_python(value)
         return found
+
+
+def dotted(content: Any, name: str = "") -> Iterator[tuple[str, Any]]:
+    """Plain data as pairs of a dotted key, which begins with ``name``, and what is no mapping there."""
+    if not isinstance(content, dict):
+        yield name, content
+        return
+    for key, value in content.items():
+        yield from dotted(value, f"{name}.{key}" if name else key)
 
 
 def digest_of(content: Mapping[str, Any]) -> str:

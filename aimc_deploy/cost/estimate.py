@@ -19,6 +19,9 @@ from aimc_deploy.tile.blocks import Block, Placed, TilePlan
 
 _Part = TypeVar("_Part", bound=Hashable)
 
+RANK, TOKENS, LENGTH = 8, 8, 128
+"""What is reckoned with where nothing is said: of an adapter, handed to it together, of a sequence."""
+
 RANKS = (64, 32, 16, 8, 4, 2, 1)
 BATCHES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
@@ -79,6 +82,11 @@ class Cost:
     tile_nj: float | None
     adapter_nj: float
     layers: tuple[LayerCost, ...]
+
+    @property
+    def token_nj(self) -> float | None:
+        """Energy of a token on the tiles and in the adapters; None if the chip's is not known."""
+        return None if self.tile_nj is None else self.tile_nj + self.adapter_nj
 
 
 def estimate(plan: Mapping[str, Any], hardware: Hardware, *, rank: int, tokens: int, length: int) -> Cost:

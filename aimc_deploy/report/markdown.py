@@ -8,7 +8,7 @@ from typing import Any
 
 from aimc_deploy.artifact.comparison import Comparison
 from aimc_deploy.artifact.gate import Verdict, failures, judge
-from aimc_deploy.artifact.results import Results, Summary, summarise
+from aimc_deploy.artifact.results import Results, Summary, over_time, summarise
 from aimc_deploy.report.verdict import headline, verdict_lines
 
 _LONGEST = 60  # of a value in a table
@@ -95,15 +95,12 @@ def shown(value: Any) -> str:
 
 
 def _over_time(results: Results) -> str:
-    parts = [part for part in summarise(results) if part.metric == results.metric]
-    times = {part.t_s: part.time for part in sorted(parts, key=lambda part: part.t_s)}
-    cells = {(part.adapter, part.t_s): part for part in parts}
-    digital = {part.adapter: f"{part.metrics[results.metric]:.4f}" for part in results.baselines}
+    times, lines = over_time(results.metric, results.baselines, summarise(results))
     rows = [
-        [adapter, digital.get(adapter, ""), *(_cell(cells.get((adapter, t_s))) for t_s in times)]
-        for adapter in dict.fromkeys([*digital, *(part.adapter for part in parts)])
+        [line.adapter, "" if line.digital is None else f"{line.digital:.4f}", *map(_cell, line.cells)]
+        for line in lines
     ]
-    return _table(["adapter", "no hardware", *times.values()], "l" + "r" * (1 + len(times)), rows)
+    return _table(["adapter", "no hardware", *times], "l" + "r" * (1 + len(times)), rows)
 
 
 def _cell(part: Summary | None) -> str:

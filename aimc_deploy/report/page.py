@@ -10,7 +10,7 @@ from typing import Any
 import jinja2
 
 from aimc_deploy.artifact.noise_budget import losses
-from aimc_deploy.artifact.results import Results, Summary, summarise
+from aimc_deploy.artifact.results import Results, over_time, summarise
 from aimc_deploy.artifact.sensitivity import Sensitivity
 from aimc_deploy.config.hardware import Hardware
 from aimc_deploy.cost.estimate import Cost
@@ -80,11 +80,8 @@ def render(subject: Subject) -> str:
 
 
 def _section(name: str, results: Results, plan: Mapping[str, Any]) -> dict[str, Any]:
-    summaries = [part for part in summarise(results) if part.metric == results.metric]
-    times = list(dict.fromkeys(part.time for part in sorted(summaries, key=lambda part: part.t_s)))
-    cells: dict[str, dict[str, Summary]] = {}
-    for part in summaries:
-        cells.setdefault(part.adapter, {})[part.time] = part
+    summaries = summarise(results)
+    times, lines = over_time(results.metric, results.baselines, summaries)
     budget = losses(results)
     return {
         "name": name,
@@ -92,8 +89,7 @@ def _section(name: str, results: Results, plan: Mapping[str, Any]) -> dict[str, 
         "results": results,
         "chips": len({row.chip for row in results.rows}),
         "times": times,
-        "digital": {part.adapter: part.metrics[results.metric] for part in results.baselines},
-        "cells": cells,
+        "lines": lines,
         "budget": budget,
         "budget_picture": budget_picture(budget),
         "layers": layer_picture(plan, results.layers),

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from aimc_deploy.report.plot import COLOURS
+from aimc_deploy.report.plot import COLOURS, drawn, styled
 
 AXES = {"tiles": "tiles", "token_ns": "time of a token (us)", "adapter_bytes": "memory of adapters (KiB)"}
 _SCALE = {"token_ns": 1e-3, "adapter_bytes": 1 / 1024}
@@ -26,7 +25,7 @@ def front(values: Sequence[Sequence[float | None]]) -> list[bool]:
     return [not bool(((table <= point).all(axis=1) & (table < point).any(axis=1)).any()) for point in table]
 
 
-def picture(points: Sequence[Mapping[str, float | None]], on_front: Sequence[bool], label: str) -> str:
+def picture(points: Sequence[Mapping[str, float | None]], on_front: Sequence[bool], label: str) -> bytes:
     """Accuracy against tiles, time and memory as an SVG: a panel for each of them that is known.
 
     Args:
@@ -34,16 +33,11 @@ def picture(points: Sequence[Mapping[str, float | None]], on_front: Sequence[boo
         on_front: of all of these together. The line is the front of the panel's two alone.
         label: of the accuracy.
     """
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import style
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
     known = [key for key in AXES if any(point[key] is not None for point in points)]
-    fixed = {"svg.hashsalt": "aimc-deploy", "svg.fonttype": "none", "font.size": 10}
-    with style.context(["default", fixed]):
+    with styled():
         figure = Figure(figsize=(0.8 + 3.2 * len(known), 3.6), layout="constrained")
         panels = figure.subplots(1, len(known), sharey=True, squeeze=False)[0]
         for axes, key in zip(panels, known, strict=True):
@@ -80,6 +74,4 @@ def picture(points: Sequence[Mapping[str, float | None]], on_front: Sequence[boo
         figure.legend(
             *panels[0].get_legend_handles_labels(), loc="outside upper center", ncols=3, frameon=False
         )
-        text = io.StringIO()
-        figure.savefig(text, format="svg", metadata={"Date": None, "Creator": "aimc-deploy"})
-    return text.getvalue()
+        return drawn(figure)

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
-from collections.abc import Sequence
-from typing import Literal
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Literal
 
+from aimc_deploy.artifact.manifest import TOOL
 from aimc_deploy.artifact.results import Results, Summary
 from aimc_deploy.config.times import label
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 ZERO_PLACE_S = 1.0  # where 0 s stands on a logarithmic axis, labelled as what it is
-_METADATA = {"svg": {"Date": None, "Creator": "aimc-deploy"}, "png": {"Software": "aimc-deploy"}}
 COLOURS = ("#1f83b4", "#d9730d", "#4d8b31", "#9b51a5", "#b3261e", "#5f6368")
 
 
@@ -21,15 +25,9 @@ def accuracy_over_time(
 
     The dashed line of the same colour is the adapter's model without hardware.
     """
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import style
     from matplotlib.figure import Figure
 
-    # The default style first: nobody's own matplotlibrc must show in the bytes.
-    fixed = {"svg.hashsalt": "aimc-deploy", "svg.fonttype": "none", "font.size": 10}
-    with style.context(["default", fixed]):
+    with styled():
         figure = Figure(figsize=(7.0, 4.0), layout="constrained")
         axes = figure.subplots()
         adapters = list(dict.fromkeys(row.adapter for row in results.rows))
@@ -59,6 +57,24 @@ def accuracy_over_time(
         axes.set_title(f"{results.task}: mean and 95 % interval over chips; dashed: without hardware")
         axes.grid(alpha=0.25)
         axes.legend(frameon=False)
-        picture = io.BytesIO()
-        figure.savefig(picture, format=kind, dpi=150, metadata=_METADATA[kind])
+        return drawn(figure, kind)
+
+
+@contextlib.contextmanager
+def styled() -> Iterator[None]:
+    """Draw the same inside the block wherever it is: nobody's own matplotlibrc must show in the bytes."""
+    import matplotlib
+    from matplotlib import style
+
+    matplotlib.use("Agg")
+    # The default style first, over what is set here.
+    with style.context(["default", {"svg.hashsalt": TOOL, "svg.fonttype": "none", "font.size": 10}]):
+        yield
+
+
+def drawn(figure: Figure, kind: Literal["svg", "png"] = "svg") -> bytes:
+    """A figure as a file that is the same for the same figure; inside of :func:`styled`."""
+    metadata = {"svg": {"Date": None, "Creator": TOOL}, "png": {"Software": TOOL}}
+    picture = io.BytesIO()
+    figure.savefig(picture, format=kind, dpi=150, metadata=metadata[kind])
     return picture.getvalue()

@@ -36,7 +36,6 @@ def percent_told(value: float | None) -> str:
 
 def totals(cost: Cost) -> list[tuple[str, str, str]]:
     """What is counted, on the tiles alone, and with the adapters."""
-    both = None if cost.tile_nj is None else cost.tile_nj + cost.adapter_nj
     return [
         ("a token, alone", time_told(cost.token_ns), time_told(cost.token_with_adapters_ns)),
         (
@@ -45,7 +44,7 @@ def totals(cost: Cost) -> list[tuple[str, str, str]]:
             time_told(cost.sequence_with_adapters_ns),
         ),
         ("tokens a second", count_told(cost.tokens_per_s), count_told(cost.tokens_per_s_with_adapters)),
-        ("energy of a token", energy_told(cost.tile_nj), energy_told(both)),
+        ("energy of a token", energy_told(cost.tile_nj), energy_told(cost.token_nj)),
         ("of that the adapters", "", energy_told(cost.adapter_nj)),
     ]
 

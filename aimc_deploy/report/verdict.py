@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from aimc_deploy.artifact.gate import failures, judge
-from aimc_deploy.artifact.results import LORA_OFF, Results, Summary, summarise
+from aimc_deploy.artifact.results import LORA_OFF, Results, Summary, over_time, summarise
 
 
 @dataclass(frozen=True)
@@ -54,29 +54,14 @@ def verdict_lines(results: Mapping[str, Results]) -> list[Line]:
     found = []
     for name, part in results.items():
         verdicts = judge(part, part.gate) if part.gate else []
-        summaries = [own for own in summarise(part) if own.metric == part.metric]
-        for baseline in part.baselines:
-            own = sorted(
-                (summary for summary in summaries if summary.adapter == baseline.adapter),
-                key=lambda summary: summary.t_s,
-            )
-            judged = [verdict for verdict in verdicts if verdict.adapter == baseline.adapter]
+        for line in over_time(part.metric, part.baselines, summarise(part))[1]:
+            measured = [cell for cell in line.cells if cell is not None]
+            judged = [verdict for verdict in verdicts if verdict.adapter == line.adapter]
             passed = all(verdict.passed for verdict in judged) if judged else None
-            if own:
-                digital, against = baseline.metrics[part.metric], tuple(failures(judged))
-                found.append(
-                    Line(
-                        name,
-                        part.task,
-                        part.metric,
-                        baseline.adapter,
-                        digital,
-                        own[0],
-                        own[-1],
-                        passed,
-                        against,
-                    )
-                )
+            if measured and line.digital is not None:
+                ends = measured[0], measured[-1]
+                own = (name, part.task, part.metric, line.adapter, line.digital)
+                found.append(Line(*own, *ends, passed, tuple(failures(judged))))
     return sorted(found, key=lambda line: (line.passed is None, line.passed))
 
 

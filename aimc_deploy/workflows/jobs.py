@@ -74,8 +74,7 @@ def run_jobs(jobs: list[Job], executor: Executor, finished: Finished) -> Iterato
     jobs = [job for job, measured in kept if measured is None]
     if not jobs:
         return
-    if isinstance(executor, Local) and executor.workers is None and device_of(jobs[0].device).type != "cpu":
-        executor = Local(workers=1)
+    executor = executors.placed(executor, jobs[0].device)
     if isinstance(executor, Local) and executor.workers == 1:
         with one_thread():
             for job in jobs:

@@ -10,15 +10,13 @@ from aimc_deploy.artifact.bundle import Bundle
 from aimc_deploy.artifact.manifest import TOOL, validated
 from aimc_deploy.artifact.results import summarise
 from aimc_deploy.artifact.sensitivity import FILE, PICTURE, Sensitivity
-from aimc_deploy.cost.estimate import Cost, estimate
+from aimc_deploy.cost.estimate import LENGTH, RANK, TOKENS, Cost, estimate
 from aimc_deploy.report.markdown import report_markdown
 from aimc_deploy.report.page import Subject, render
 from aimc_deploy.report.plot import accuracy_over_time
 from aimc_deploy.workflows import inspect
 from aimc_deploy.workflows.adapters import read_record
 from aimc_deploy.workflows.base import read_hardware
-
-RANK, TOKENS, LENGTH = 8, 8, 128  # of the cost, where no adapter says another
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from transformers import Trainer, TrainingArguments
 from transformers.integrations import TensorBoardCallback
 from transformers.integrations.integration_utils import get_available_reporting_integrations
 
+from aimc_deploy.config.model import dotted
 from aimc_deploy.config.run import Adapt, Run
 from aimc_deploy.errors import ConfigError
 
@@ -46,14 +47,7 @@ def check_trackers(adapt: Adapt) -> None:
 
 def parameters(config: Run) -> dict[str, Any]:
     """The configuration by dotted keys, as ``--set`` takes them."""
-    return dict(_flat(config.model_dump(mode="json"), ""))
-
-
-def _flat(values: Mapping[str, Any], prefix: str) -> list[tuple[str, Any]]:
-    found = []
-    for key, value in values.items():
-        found += _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else [(f"{prefix}{key}", value)]
-    return found
+    return dict(dotted(config.model_dump(mode="json")))
 
 
 def keep_apart(trainer: Trainer, folder: Path) -> str | None:

@@ -69,8 +69,6 @@ def test_an_unknown_key_is_shown_with_file_and_line(
         ("--times", "0s,soon", "evaluate.times.1: 'soon' is no time: write a number and one of s, min, h"),
         ("--times", "", "evaluate.times.0: '' is no time: write a number and one of s, min, h, d, w"),
         ("--compensation", "some", "evaluate.compensation: Input should be 'none', 'global' or 'per_column'"),
-        ("--min-accuracy", "80", "evaluate.gate.min_accuracy: Input should be less than or equal to 1"),
-        ("--max-drop", "nan", "evaluate.gate.max_drop: "),
         ("--at", "later", "evaluate.gate.at: 'later' is no time"),
         ("--adapter", "../x", "evaluate.adapters.0: String should match pattern"),
         ("--seed", "-1", "seed: Input should be greater than or equal to 0 (given: -1)"),
@@ -85,6 +83,19 @@ def test_a_wrong_value_of_an_option_is_refused_with_what_is_allowed(
 ) -> None:
     message = refused("evaluate", "--bundle", bundle_once, option, value)
     assert message.removeprefix("error: ").removeprefix("command line: ").startswith(said)
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "said"),
+    [
+        ("--min-accuracy", "80", "'80' is more than all: write 5% or 0.05"),
+        ("--max-drop", "nan", "'nan' is no share: write 5% or 0.05"),
+    ],
+)
+def test_a_share_that_is_none_is_refused(bundle_once: Path, option: str, value: str, said: str) -> None:
+    ended = call("evaluate", "--bundle", bundle_once, option, value)
+    assert ended.code == 2
+    assert said in ended.err
 
 
 @pytest.mark.parametrize("content", [b"\xff\xfe\x00", b"\x7fELF\x00\x01", b"a: [1\n", b"- 1\n"])

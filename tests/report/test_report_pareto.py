@@ -54,9 +54,9 @@ def texts(svg: str) -> list[str]:
 
 
 def test_the_picture_is_the_same_for_the_same_points_and_names_its_axes() -> None:
-    svg = picture(points(), [True, False] * 3, "accuracy")
-    assert svg == picture(points(), [True, False] * 3, "accuracy")
-    assert svg != picture(points(), [False, True] * 3, "accuracy")
+    svg = picture(points(), [True, False] * 3, "accuracy").decode()
+    assert svg == picture(points(), [True, False] * 3, "accuracy").decode()
+    assert svg != picture(points(), [False, True] * 3, "accuracy").decode()
     found = texts(svg)
     for text in ("tiles", "time of a token (us)", "memory of adapters (KiB)", "accuracy"):
         assert text in found
@@ -66,6 +66,6 @@ def test_the_picture_is_the_same_for_the_same_points_and_names_its_axes() -> Non
 def test_what_is_known_of_no_point_has_no_panel() -> None:
     slow: list[dict[str, Any]] = [{**point, "token_ns": None} for point in points()]
     slow[0]["accuracy"] = None
-    found = texts(picture(slow, [True] * 6, "f1"))
+    found = texts(picture(slow, [True] * 6, "f1").decode())
     assert "time of a token (us)" not in found
     assert "tiles" in found

@@ -14,7 +14,7 @@ from jobs_that_die import Work, square, where
 
 from aimc_deploy.config.executor import Executor, Local, Ray, Slurm
 from aimc_deploy.errors import DataError, ExecutorError
-from aimc_deploy.workflows.executors import Done, Lost, run
+from aimc_deploy.workflows.executors import BREAKS, Done, Lost, run
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -92,8 +92,9 @@ def test_a_process_that_dies_costs_its_own_job_alone(executor: Executor, tmp_pat
     assert found == {0: 0, 1: 1, 3: 9}
     assert isinstance(lost, Lost)
     assert "process" in lost.reason or "job" in lost.reason
-    assert len(list(tmp_path.glob("1-*"))) == 2
-    assert len(list(tmp_path.glob("2-*"))) == 2, "tried once again"
+    # Once again, and again where the engine gave up all its processes and could not tell whose fault it was.
+    for job in (1, 2):
+        assert 2 <= len(list(tmp_path.glob(f"{job}-*"))) <= 2 + BREAKS
 
 
 def test_how_often_is_tried_again_can_be_chosen(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
-from aimc_deploy.config.executor import Executor, Ray, Slurm
+from aimc_deploy.config.executor import Executor, Local, Ray, Slurm
 from aimc_deploy.workflows.executors.call import Outcome
 
 Job = TypeVar("Job")
@@ -115,6 +115,15 @@ def run(
                         yield Lost(place, str(died))
                 else:
                     yield Done(place, value)
+
+
+def placed(executor: Executor, device: str) -> Executor:
+    """The executor for jobs that compute on a device: one process where a GPU does, unless told how many."""
+    if not isinstance(executor, Local) or executor.workers is not None or device == "cpu":
+        return executor
+    from aimc_deploy.workflows.adapters import device_of
+
+    return executor if device_of(device).type == "cpu" else Local(workers=1)
 
 
 def open_engine(

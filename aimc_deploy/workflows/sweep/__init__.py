@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from aimc_deploy.config.executor import Executor, Local
+from aimc_deploy.config.executor import Executor
 from aimc_deploy.errors import ConfigError
 from aimc_deploy.workflows import executors
 from aimc_deploy.workflows.progress import Progress, Silent
@@ -137,9 +137,10 @@ def _compute(
         for group, own in groups.items()
     ]
     progress.start("points", len(unique) - kept)
-    device = next(iter(unique.values())).config.device
+    if accuracy:  # else nothing is computed on any device
+        executor = executors.placed(executor, next(iter(unique.values())).config.device)
     preload = (MEASURE if accuracy else RECKON,)
-    for part in executors.run(_placed(executor, accuracy, device), compute, work, preload=preload):
+    for part in executors.run(executor, compute, work, preload=preload):
         own = work[part.place].points
         if isinstance(part, executors.Lost):
             ended |= {key: Ended(None, "lost", part.reason) for key, _ in own}
@@ -151,12 +152,3 @@ def _compute(
 
 def _ended(found: Row | str) -> Ended:
     return Ended(found) if isinstance(found, Row) else Ended(None, "failed", found)
-
-
-def _placed(executor: Executor, accuracy: bool, device: str) -> Executor:
-    """One process where a GPU computes, if nothing is said of how many."""
-    if not isinstance(executor, Local) or executor.workers is not None or not accuracy or device == "cpu":
-        return executor
-    from aimc_deploy.workflows.adapters import device_of
-
-    return executor if device_of(device).type == "cpu" else Local(workers=1)

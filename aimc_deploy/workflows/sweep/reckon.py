@@ -8,12 +8,10 @@ from typing import Any
 
 from aimc_deploy.config.run import Lora, Run
 from aimc_deploy.cost.adapters import memory_bytes
-from aimc_deploy.cost.estimate import estimate
+from aimc_deploy.cost.estimate import TOKENS, estimate
 from aimc_deploy.tasks.registry import get_task
 from aimc_deploy.workflows.map import plan
 from aimc_deploy.workflows.sweep.row import Row
-
-TOKENS = 8  # handed to an adapter together, as `aimc-deploy cost` has it if nothing is said
 
 _plans: dict[str, dict[str, Any]] = {}
 """The last tile map of this process, by its group."""
@@ -52,7 +50,7 @@ def costs(config: Run, tile_map: Mapping[str, Any]) -> dict[str, Any]:
         **shared,
         "token_ns": cost.token_with_adapters_ns,
         "sequence_ns": cost.sequence_with_adapters_ns,
-        "token_nj": None if cost.tile_nj is None else cost.tile_nj + cost.adapter_nj,
+        "token_nj": cost.token_nj,
         "adapter_parameters": sum(
             rank * (rows + cols) + (cols if lora.dora else 0) for rows, cols, rank in sizes if rank
         ),

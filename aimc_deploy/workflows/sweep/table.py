@@ -112,7 +112,7 @@ def write(
     out.mkdir(parents=True, exist_ok=True)
     write_atomic(files[1], _parquet(lines))
     if drawn:
-        write_atomic(files[2], _drawn(points, ended).encode())
+        write_atomic(files[2], _drawn(points, ended))
     else:
         (out / PICTURE).unlink(missing_ok=True)
     write_atomic(files[0], text)  # the last: who finds it finds the others
@@ -143,7 +143,7 @@ def _column(values: list[Any]) -> Any:
     return pyarrow.array(values)
 
 
-def _drawn(points: Sequence[Point], ended: Mapping[str, Ended]) -> str:
+def _drawn(points: Sequence[Point], ended: Mapping[str, Ended]) -> bytes:
     rows = [row for point in points if (row := ended[point.key].row) is not None]
     metrics = sorted({row.metric for row in rows if row.metric is not None})
     values = [{"accuracy": accuracy_of(row), **row.model_dump(include=set(COSTS))} for row in rows]
