@@ -184,7 +184,7 @@ def test_a_baseline_of_one_chip_is_refused() -> None:
         compare(BASE, BASE, at="1y")
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(st.lists(st.tuples(st.integers(0, 32), st.integers(0, 32)), min_size=2, max_size=6))
 def test_only_a_loss_larger_than_allowed_fails_whatever_the_figures(pairs: list[tuple[int, int]]) -> None:
     before, after = (

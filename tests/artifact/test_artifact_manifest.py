@@ -25,7 +25,7 @@ from aimc_deploy.errors import ArtifactError
 
 pytestmark = pytest.mark.usefixtures("no_flush")
 
-LOOSE = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+LOOSE = settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 ENTRY = {"sha256": "f" * 64, "size": 3}
 GOOD: dict[str, Any] = {
     "schema_version": "1.0",

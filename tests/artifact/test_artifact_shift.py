@@ -7,7 +7,7 @@ import statistics
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -53,7 +53,6 @@ def test_a_worked_example() -> None:
     assert (shift.ci_low, shift.ci_high) == pytest.approx((-0.2 - 1.27062, -0.2 + 1.27062), abs=1e-5)
 
 
-@settings(deadline=None)
 @given(PAIRS)
 def test_the_other_way_round_is_the_mirror_image(pairs: list[tuple[float, float]]) -> None:
     before, after = zip(*pairs, strict=True)
@@ -65,7 +64,6 @@ def test_the_other_way_round_is_the_mirror_image(pairs: list[tuple[float, float]
         assert there.ci_low <= there.change <= there.ci_high
 
 
-@settings(deadline=None)
 @given(PAIRS, st.randoms(use_true_random=False))
 def test_the_order_of_chips_does_not_count(pairs: list[tuple[float, float]], chance: object) -> None:
     mixed = chance.sample(pairs, len(pairs))  # type: ignore[attr-defined]
@@ -73,7 +71,6 @@ def test_the_order_of_chips_does_not_count(pairs: list[tuple[float, float]], cha
     assert one.p_worse == pytest.approx(two.p_worse, rel=1e-6, abs=1e-9)
 
 
-@settings(deadline=None)
 @given(PAIRS, st.floats(0.001, 0.5))
 def test_a_larger_loss_is_less_likely_by_chance(pairs: list[tuple[float, float]], loss: float) -> None:
     before, after = zip(*pairs, strict=True)
