@@ -42,7 +42,7 @@ def test_the_fixed_point_of_any_response_under_gaussian_noise(response: dict[str
     sigma, target = 0.7, 0.4
     algorithm = problems(AnalogSGD(), device(response=response), 4000)
     noise = normal(torch.Generator().manual_seed(0))
-    found = descend(algorithm, 700, 0.02, target=target, sigma=sigma, noise=noise, last=400).mean().item()
+    found = descend(algorithm, 700, 0.02, target=target, sigma=sigma, noise=noise, last=400)
     q = algorithm.w.response()
 
     def force(w: float) -> float:
@@ -55,7 +55,9 @@ def test_the_fixed_point_of_any_response_under_gaussian_noise(response: dict[str
     for _ in range(60):
         middle = (low + high) / 2
         low, high = (middle, high) if force(middle) < 0 else (low, middle)
-    assert found == pytest.approx(low, rel=0.02)
+    error = found.std().item() / math.sqrt(found.numel())
+    # The rate of 0.02 itself shifts the point, by less than half a per cent.
+    assert found.mean().item() == pytest.approx(low, abs=4 * error + 0.005 * low)
 
 
 def test_without_noise_it_is_exact() -> None:
@@ -70,12 +72,13 @@ def test_the_figures_of_the_reference_implementation() -> None:
         described = device(bias=bias, bias_kind="one_sided")
         noise = signs(torch.Generator().manual_seed(0))
         found = descend(problems(AnalogSGD(), described, 4000), 600, 0.03, sigma=1.0, noise=noise, last=400)
+        # Ours has a standard error of 0.0004; what theirs was is not told.
         assert found.mean().item() == pytest.approx(expected, abs=0.0025)
 
 
 @pytest.mark.parametrize("lr", [0.002, 0.005])
 def test_granularity_leaves_a_floor_that_no_learning_rate_lowers(lr: float) -> None:
-    """Variance ``dw E[|g| q_s^2] / (2 (h + Sigma / tau))`` for whole pulses, plus what the rate adds."""
+    """Variance ``dw E[|g| q_s^2] / (2 (h + Sigma / tau))`` for whole pulses. Standard error: 1.3 % of it."""
     dw, sigma, h = 0.02, 1.0, 1.0
     algorithm = problems(AnalogSGD(update=Counts()), device(dw_min=dw), 3000)
     generator = torch.Generator().manual_seed(0)
@@ -89,4 +92,4 @@ def test_granularity_leaves_a_floor_that_no_learning_rate_lowers(lr: float) -> N
     w = 0.2
     q = ((sigma + (w - 0.4)) * (1 + w) ** 2 + (sigma - (w - 0.4)) * (1 - w) ** 2) / 2
     floor = dw * q / (2 * (h + sigma))
-    assert torch.stack(variances).mean().item() == pytest.approx(floor, rel=0.06)
+    assert torch.stack(variances).mean().item() == pytest.approx(floor, rel=0.045)

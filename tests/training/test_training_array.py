@@ -201,7 +201,8 @@ def test_pulses_of_random_sign_leave_a_spread() -> None:
         part.pulse(sign)
         if step >= 400 and step % 20 == 0:
             squares.append(part.weight().square().mean())
-    assert torch.stack(squares).mean().sqrt().item() == pytest.approx(math.sqrt(dw / 2), rel=0.05)
+    # 10,000 devices: a standard error of 0.7 % at most
+    assert torch.stack(squares).mean().sqrt().item() == pytest.approx(math.sqrt(dw / 2), rel=0.03)
 
 
 def test_the_zero_of_devices_that_differ_is_found() -> None:
