@@ -28,5 +28,13 @@ def results(rows: Sequence[Row], digital: dict[str, float] | None = None, **chan
     return Results(**{**fields, **changes})
 
 
+NOISE = (0.0, 0.004, -0.003, 0.002, -0.001)
+
+
 def chips(*values: float, adapter: str = "sst2", time: str = "1d") -> list[Row]:
     return [row(adapter, chip, time, accuracy=value) for chip, value in enumerate(values)]
+
+
+def around(mean: float, spread: float = 1.0, adapter: str = "sst2", time: str = "1d") -> list[Row]:
+    """Five chips about this mean."""
+    return chips(*(mean + spread * noise for noise in NOISE), adapter=adapter, time=time)

@@ -145,3 +145,17 @@ def files_of(folder: Path) -> dict[str, bytes]:
         path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()
     }
     return {name: path.read_bytes() for name, path in found.items() if not name.endswith(".lock")}
+
+
+class Said:
+    """Progress that keeps what a workflow says."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def start(self, what: str, total: int | None) -> None: ...
+
+    def advance(self, steps: int = 1, note: str = "") -> None: ...
+
+    def say(self, message: str) -> None:
+        self.lines.append(message)

@@ -7,18 +7,12 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from small_results import chips, results
+from small_results import around, chips, results
 
 from aimc_deploy.artifact.comparison import Comparison, Setting, compare
 from aimc_deploy.artifact.results import Results, Row
 from aimc_deploy.artifact.shift import holm, paired_shift, unpaired_shift
 from aimc_deploy.errors import ConfigError
-
-NOISE = (0.0, 0.004, -0.003, 0.002, -0.001)
-
-
-def around(mean: float, spread: float = 1.0, adapter: str = "sst2", time: str = "1d") -> list[Row]:
-    return chips(*(mean + spread * noise for noise in NOISE), adapter=adapter, time=time)
 
 
 def outcomes(comparison: Comparison) -> dict[tuple[str, str], str]:

@@ -10,18 +10,12 @@ from xml.etree import ElementTree
 
 import pytest
 from command_line import Ended, call
-from small_results import chips, results
+from small_results import around, chips, results
 from tiny_deployment import CHANGING, files_of
 
 from aimc_deploy.artifact.bundle import Bundle
-from aimc_deploy.artifact.results import Results, Row, to_json
+from aimc_deploy.artifact.results import Results, to_json
 from aimc_deploy.config.run import Gate
-
-NOISE = (0.0, 0.004, -0.003, 0.002, -0.001)
-
-
-def around(mean: float, spread: float = 1.0, **place: str) -> list[Row]:
-    return chips(*(mean + spread * noise for noise in NOISE), **place)
 
 
 def write(path: Path, measured: Results) -> Path:

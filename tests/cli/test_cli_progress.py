@@ -81,7 +81,7 @@ def test_a_terminal_shows_what_is_done_and_the_time_left_and_json_alone_is_silen
         "quiet": f"evaluate {task} --adapter new --chips 2 {small} --format quiet",
     }
     printed, drawn = (dict(zip(commands, parts, strict=True)) for parts in on_terminal(*commands.values()))
-    left = r"0:00:\d\d"
+    left = r"\d:\d\d:\d\d"
     assert "loading libraries" in drawn["map"]
     assert "loading the model" in drawn["map"]
     assert re.search(rf"training new .* [1-9]\d*/120 {left} loss 0\.\d\d\d", drawn["adapt"])

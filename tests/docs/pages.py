@@ -190,7 +190,7 @@ def fits(prints: tuple[str, ...] | list[str], said: list[str]) -> bool:
 
 
 def line_fits(expected: str, said: str) -> bool:
-    """Whether a line is the expected one, decimal fractions within :data:`TOLERANCE`."""
+    """Whether a line is the expected one, decimal fractions within :data:`TOLERANCE` and within their own size."""
     parts = _VARIES.split(expected.rstrip())
     pattern = "".join(
         ".*" if part in ("...", "…") else r"(\d+\.\d+)" if at % 2 else re.escape(part)
@@ -201,5 +201,6 @@ def line_fits(expected: str, said: str) -> bool:
         return False
     numbers = [float(part) for part in parts[1::2] if part not in ("...", "…")]
     return all(
-        abs(float(value) - number) <= TOLERANCE for value, number in zip(found.groups(), numbers, strict=True)
+        abs(float(value) - number) <= min(TOLERANCE, max(abs(number), 0.01))
+        for value, number in zip(found.groups(), numbers, strict=True)
     )

@@ -6,11 +6,16 @@ import importlib.util
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from types import ModuleType
+from typing import Any
 
 import pytest
+import typer
 from pages import ROOT
 
+from aimc_deploy.artifact import results
+from aimc_deploy.cli.app import app
 from aimc_deploy.config.load import presets
 
 SCRIPT = ROOT / "scripts" / "reference.py"
@@ -47,10 +52,21 @@ def test_no_terminal_changes_them(changes: dict[str, str]) -> None:
     subprocess.run([sys.executable, "-c", code], env={**os.environ, **changes}, check=True, timeout=120)
 
 
+def walk(command: Any, path: str) -> Iterator[tuple[str, Any]]:
+    """A command and all below it, by how they are called."""
+    yield path, command
+    for name, part in getattr(command, "commands", {}).items():
+        yield from walk(part, f"{path} {name}")
+
+
 def test_every_command_option_and_preset_is_there(script: ModuleType) -> None:
     cli, recipe = script.cli(), script.recipe()
-    for command in ("map", "adapt", "evaluate", "predict", "config init", "config presets"):
-        assert f"`aimc-deploy {command}`\n" in cli
+    commands = dict(walk(typer.main.get_command(app), "aimc-deploy"))
+    assert {"aimc-deploy gate", "aimc-deploy config init"} <= commands.keys()
+    for path, command in commands.items():
+        assert path == "aimc-deploy" or f"\n## `{path}`\n" in cli or f"\n### `{path}`\n" in cli
+        options = [flag for part in command.params for flag in part.opts if flag.startswith("--")]
+        assert [flag for flag in options if flag not in cli] == [], path
     assert "\n* `map`: Place a pretrained model on analog tiles and write the bundle.\n" in cli, "not cut off"
     assert "* `--max-drop <float>`: Fail (exit 3) if" in cli
     for name in presets():
@@ -62,6 +78,14 @@ def test_every_command_option_and_preset_is_there(script: ModuleType) -> None:
 
 def test_every_field_of_results_is_told(script: ModuleType) -> None:
     told = script.fields_of_results()
-    for field in ("hardware_digest", "sqnr_db", "ci_low", "summary", "t_s", "metrics"):
+    kinds = (
+        results.Results,
+        results.Row,
+        results.Baseline,
+        results.Summary,
+        results.LayerErrors,
+        results.Alone,
+    )
+    for field in {"summary", *(field for kind in kinds for field in kind.model_fields)}:
         assert f"\n| `{field}` |" in told
     assert "| number or null | 95 % Student t interval of the mean; null for one chip |" in told

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from shell import Shell, write_recipe
-from tiny_deployment import files_of
+from tiny_deployment import Said, files_of
 
 from aimc_deploy.artifact.bundle import Bundle
 from aimc_deploy.artifact.results import LayerErrors, Row
@@ -27,20 +27,6 @@ Configure = Callable[..., Run]
 NOISY = load_preset("pcm-x4").model_copy(update={"output_noise": 0.5})
 # Seven jobs: two without hardware, four chips, and the layers and parts of one of them.
 SETTINGS = {"adapters": ("sst2",), "chips": 2, "times": ("0s", "1y"), "unadapted": True, "noise_budget": 1}
-
-
-class Lines:
-    """Keeps what a workflow says."""
-
-    def __init__(self) -> None:
-        self.said: list[str] = []
-
-    def start(self, what: str, total: int | None) -> None: ...
-
-    def advance(self, steps: int = 1, note: str = "") -> None: ...
-
-    def say(self, message: str) -> None:
-        self.said.append(message)
 
 
 @pytest.fixture
@@ -84,9 +70,9 @@ def kept(config: Run) -> list[Path]:
 def test_every_interruption_ends_with_the_same_bytes_and_measures_nothing_twice(
     monkeypatch: pytest.MonkeyPatch, config: Run, uninterrupted: dict[str, bytes]
 ) -> None:
-    lines = Lines()
+    lines = Said()
     assert len(interrupt(monkeypatch, config, 2, lines)) == 3
-    assert lines.said == ["stopped; finished chips are kept: the same command goes on from them"]
+    assert lines.lines == ["stopped; finished chips are kept: the same command goes on from them"]
     assert len(kept(config)) == 2
     assert len(interrupt(monkeypatch, config, 3)) == 4
     assert len(kept(config)) == 5
@@ -126,10 +112,10 @@ def test_a_damaged_or_foreign_file_is_computed_again(
 ) -> None:
     interrupt(monkeypatch, config, 5)
     damage(files := kept(config))
-    lines = Lines()
+    lines = Said()
     evaluate.run(config, progress=lines)
     assert files_of(Path(config.bundle) / "results") == uninterrupted
-    assert sorted(lines.said) == [
+    assert sorted(lines.lines) == [
         f"note: {file} is damaged or foreign: its job is computed again" for file in files
     ]
 
@@ -163,10 +149,10 @@ def test_an_evaluation_goes_on_where_nothing_can_be_kept(
 ) -> None:
     work = Bundle.open(Path(config.bundle)).work
     work.write_text("a file where the folder would be")
-    lines = Lines()
+    lines = Said()
     evaluate.run(config, progress=lines)
     assert files_of(Path(config.bundle) / "results") == uninterrupted
-    (line,) = lines.said
+    (line,) = lines.lines
     assert line.startswith("note: this evaluation cannot be continued if it is interrupted: ")
     assert work.read_text() == "a file where the folder would be"
 
@@ -188,9 +174,9 @@ def test_killed_again_and_again_it_ends_with_the_same_bytes(
         assert process.returncode == -signal.SIGKILL, told
         assert len(kept(config)) >= least, "it never came so far"
         assert files_of(adapted) == before, "it had finished before it could be killed"
-    lines = Lines()
+    lines = Said()
     evaluate.run(config, progress=lines)
-    assert lines.said == []
+    assert lines.lines == []
     assert files_of(adapted / "results") == uninterrupted
     assert Bundle.open(adapted).verify() == []
     assert not (tmp_path / "bundle.work").exists()

@@ -114,7 +114,9 @@ def test_worker_processes_that_are_killed(expected: dict[str, bytes], folder: Pa
 
     (tmp_path / "some.yaml").write_text(json.dumps({"recipe": str(folder / "recipe.yaml"), "grid": SOME}))
     file = sweep.read_sweep(tmp_path / "some.yaml", executor={"workers": 2})
-    result = sweep.run(file, tmp_path / "out", progress=After(2, kill))
+    after = After(2, kill)
+    result = sweep.run(file, tmp_path / "out", progress=after)
+    assert after.acted, "somebody was killed"
     assert (len(result.lines), result.problems) == (8, [])
     front = [name for name in result.lines[0] if name != "pareto"]  # which depends on the other points
     whole = {line["key"]: line for line in lines_of(folder / "local")}

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from tiny_deployment import files_of
+from tiny_deployment import Said, files_of
 from transformers import TrainerCallback
 
 from aimc_deploy.artifact.bundle import Bundle
@@ -25,22 +25,6 @@ TRAINING = {
     "epochs": 4.0,
     "checkpoint_steps": 100,
 }  # 24 steps, of which the tenth and the twentieth are logged
-
-
-class Said:
-    """Keeps what a workflow says."""
-
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-
-    def start(self, what: str, total: int | None) -> None:
-        pass
-
-    def advance(self, steps: int = 1, note: str = "") -> None:
-        pass
-
-    def say(self, message: str) -> None:
-        self.lines.append(message)
 
 
 class Logged(TrainerCallback):
