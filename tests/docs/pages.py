@@ -190,7 +190,7 @@ def fits(prints: tuple[str, ...] | list[str], said: list[str]) -> bool:
 
 
 def line_fits(expected: str, said: str) -> bool:
-    """Whether a line is the expected one, decimal fractions within :data:`TOLERANCE` and within their own size."""
+    """Whether a line is the expected one; decimal fractions within :data:`TOLERANCE`, and their own size."""
     parts = _VARIES.split(expected.rstrip())
     pattern = "".join(
         ".*" if part in ("...", "…") else r"(\d+\.\d+)" if at % 2 else re.escape(part)
