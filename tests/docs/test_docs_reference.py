@@ -68,7 +68,7 @@ def test_every_command_option_and_preset_is_there(script: ModuleType) -> None:
         options = [flag for part in command.params for flag in part.opts if flag.startswith("--")]
         assert [flag for flag in options if flag not in cli] == [], path
     assert "\n* `map`: Place a pretrained model on analog tiles and write the bundle.\n" in cli, "not cut off"
-    assert "* `--max-drop <text>`: Fail (exit 3) if" in cli
+    assert "* `--max-drop <str>`: Fail (exit 3) if" in cli
     for name in presets():
         assert f"\n| `{name}` |" in recipe
     assert "\n| `hardware.adc.bits` | integer from 2 to 16 or null | `8` | resolution;" in recipe
