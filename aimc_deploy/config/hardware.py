@@ -178,7 +178,7 @@ class DynamicRange(Model):
 
 
 class StaticRange(Model):
-    """One input range for each set of tiles that read the same inputs, calibrated on samples: what a chip does.
+    """One input range for each set of tiles with the same inputs, calibrated on samples: what a chip does.
 
     ``max`` takes the largest absolute value seen, ``quantile`` that quantile of the absolute values, and
     ``moving_std`` a running average of ``num_std`` standard deviations.
