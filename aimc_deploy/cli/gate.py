@@ -70,7 +70,7 @@ def command(
             f"'{significance}' is no level: give one between 0 and 1, such as 0.05",
             param_hint="--significance",
         )
-    loss = options.share(max_loss, "--max-loss")
+    loss = options.fraction(max_loss, "--max-loss")
     ci.check_junit(junit, asked=True)
     with loading(output):
         from aimc_deploy.workflows import gate as workflow

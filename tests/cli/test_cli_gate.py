@@ -174,6 +174,7 @@ def test_results_of_a_bundle_are_found_by_task_or_name(bundle: Path) -> None:
         (["--baseline", "later.json"], "no adapter and time in common: sst2 at 10y against sst2 at 0s, 1y"),
         (["--baseline", "same.json", "--significance", "1.5"], "'1.5' is no level"),
         (["--baseline", "same.json", "--max-loss", "-1"], "'-1' is no share"),
+        (["--baseline", "same.json", "--max-loss", "5"], "'5' is more than all"),
         (["--task", "sst2", "--max-drop", "1%"], "--task and --results both say which results"),
         (["--max-drop", "1%", "--junit", "."], "--junit: . is a folder: name a file"),
         (["--max-drop", "1%", "--junit", "main.json/x.xml"], "--junit: main.json/x.xml cannot be written"),
