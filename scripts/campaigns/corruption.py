@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
+from small_bundle import write_adapter
+
 from aimc_deploy.artifact import bundle as artifact
 from aimc_deploy.artifact.bundle import Bundle
 from aimc_deploy.artifact.manifest import MANIFEST, is_file_name, read_manifest
@@ -39,7 +41,7 @@ class Bench:
         target.complete(self.old, 1)
         shutil.copytree(self.old, self.sound)
         opened = Bundle.open(self.sound)  # the same bundle, one step later
-        opened.put("adapters/one", target.adapter(7))
+        opened.put("adapters/one", write_adapter(7))
         opened.put_files(target.results(7))
         shutil.copytree(self.sound, self.path)
         self.files = {

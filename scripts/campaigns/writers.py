@@ -10,6 +10,8 @@ from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 
+from small_bundle import write_adapter
+
 from aimc_deploy.artifact.bundle import Bundle
 from aimc_deploy.errors import AimcError
 from campaigns import target
@@ -17,7 +19,6 @@ from campaigns.cases import Case, Tally, chosen, run
 
 RACES = 100
 STEPS = ("new", "overwrite", "same adapter", "other adapters", "overwrite while an adapter is put")
-LATE_S = 0.3
 
 
 def campaign(folder: Path, size: int | None, seed: int, only: str | None) -> Tally:
@@ -74,7 +75,7 @@ def write(step: str, path: Path, version: int) -> None:
         target.create(path, version, overwrite=True)
     else:
         name = "one" if step != "other adapters" else f"v{version}"
-        Bundle.open(path).put(f"adapters/{name}", target.adapter(version))
+        Bundle.open(path).put(f"adapters/{name}", write_adapter(version))
 
 
 def race(path: Path, step: str, at: int, pipes: list[Connection], seen: Counter[str]) -> str | None:
