@@ -201,7 +201,8 @@ class Cases:
                     if problems:
                         raise AimcError("; ".join(problems))
                 except AimcError as error:
-                    assert reason in str(error), f"it was refused, but not with '{reason}': {error}"
+                    if reason not in str(error):
+                        raise ValueError(f"it was refused, but not with '{reason}'") from error
                     raise
 
             return attempt
@@ -289,7 +290,8 @@ class Cases:
             change = partial(
                 _manifest, change=lambda content, name=name: content["files"].update({name: entry})
             )
-            yield f"{name!r:.60}", self.bundle(change, NO_NAME)
+            label = "an absolute path" if name == str(self.secret) else f"{name!r:.60}"
+            yield label, self.bundle(change, NO_NAME)
         for one, other, reason in (
             ("Config.json", "config.json", NO_NAME),
             ("adapters/ONE/adapter.json", "adapters/one/adapter.json", "are one file where case"),
