@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import shlex
 import time
 import traceback
 from collections import Counter
@@ -74,7 +75,7 @@ def run(tally: Tally, cases: Sequence[Case]) -> Tally:
         except Exception:  # of a case that was to be refused: that is what campaigns look for
             why = traceback.format_exc()
         if why is not None:
-            again = f"scripts/campaign {tally.campaign} --seed {tally.seed} --only '{case.label}'"
+            again = f"scripts/campaign {tally.campaign} --seed {tally.seed} --only {shlex.quote(case.label)}"
             tally.failures.append({"case": case.label, "why": why, "reproduce": again})
     tally.seconds += time.monotonic() - start
     return tally

@@ -11,7 +11,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tiny_deployment import files_of, recipe, write_checkpoint, write_task
+from small_bundle import content, failing, leftovers, takes_space, write_adapter
+from tiny_deployment import recipe, write_checkpoint, write_task
 
 from aimc_deploy.artifact.bundle import Bundle
 from aimc_deploy.errors import AimcError
@@ -20,46 +21,17 @@ from campaigns import target
 from campaigns.cases import Case, Tally, chosen, run
 
 ERRORS = (errno.ENOSPC, errno.EIO, errno.EDQUOT, errno.EROFS)
-CALLS = ("open", "mkdir", "fsync", "rename", "replace")
 COMMANDS = ("map", "adapt", "evaluate", "report")
 STEPS = ("create", "overwrite", "put", "put_files")
+LEFT = "left something that the next command removed or went on from"
 
 
 def campaign(folder: Path, size: int | None, seed: int, only: str | None) -> Tally:
     """Every call of the steps that change a bundle, and of the commands, with each error."""
-    tally = Tally("disk", seed, figures={"finished nevertheless": 0})
+    tally = Tally("disk", seed, figures={"finished nevertheless": 0, LEFT: 0})
     bench = Bench(folder, tally)
-    return run(tally, chosen(list(bench.cases(commands=size is None or only is not None)), size, seed, only))
-
-
-@contextlib.contextmanager
-def failing(nth: int, code: int, below: Path) -> Iterator[list[int]]:
-    """From the ``nth`` call on that changes what is ``below``, the disk answers ``code``; yields the count.
-
-    Reading goes on, as it does on a disk that is full; flushing and renaming fail too.
-    """
-    count = [0]
-    originals = {name: getattr(os, name) for name in CALLS}
-
-    def watched(name: str) -> Callable[..., Any]:
-        def call(*args: Any, **kwargs: Any) -> Any:
-            writes = name != "open" or args[1] & os.O_CREAT
-            here = isinstance(args[0], int) or str(below) in os.fsdecode(args[0])
-            if writes and here:
-                count[0] += 1
-                if count[0] > nth:
-                    raise OSError(code, os.strerror(code))
-            return originals[name](*args, **kwargs)
-
-        return call
-
-    try:
-        for name in CALLS:
-            setattr(os, name, watched(name))
-        yield count
-    finally:
-        for name, original in originals.items():
-            setattr(os, name, original)
+    commands = only.startswith(COMMANDS) if only else size is None
+    return run(tally, chosen(list(bench.cases(commands=commands)), size, seed, only))
 
 
 class Bench:
@@ -69,6 +41,7 @@ class Bench:
         self.folder, self.tally = folder, tally
         self.small = folder / "small"
         target.complete(self.small)
+        self.after: dict[str, dict[str, bytes] | None] = {}
 
     def cases(self, *, commands: bool) -> Iterator[Case]:
         for step in STEPS:
@@ -84,10 +57,11 @@ class Bench:
             self.folder / "disk" / "bundle", checkpoint, data, evaluate={"chips": 1, "times": ("0s",)}
         )
         deployed = self.folder / "deployed"
-        mapped = self.config.model_copy(update={"bundle": str(deployed)})
-        map.run(mapped, deployed)
-        adapt.run(mapped)
-        evaluate.run(mapped)
+        other = {"adapt": {"learning_rate": 1.0e-2}, "evaluate": {"chips": 1, "times": ("1h",)}}
+        config = recipe(deployed, checkpoint, data, **other)  # so that each command changes something
+        map.run(config, deployed)
+        adapt.run(config)
+        evaluate.run(config)
         for step in COMMANDS:
             for at in range(self._calls(step)):
                 code = ERRORS[at % len(ERRORS)]
@@ -106,7 +80,7 @@ class Bench:
         steps: dict[str, Callable[[], object]] = {
             "create": lambda: target.create(path, 2),
             "overwrite": lambda: target.create(path, 2, overwrite=True),
-            "put": lambda: Bundle.open(path).put("adapters/one", target.adapter(9)),
+            "put": lambda: Bundle.open(path).put("adapters/one", write_adapter(9)),
             "put_files": lambda: Bundle.open(path).put_files(target.results(9)),
             "map": lambda: map.run(self.config, path, overwrite=True),
             "adapt": lambda: adapt.run(self.config, existing="replace"),
@@ -116,17 +90,32 @@ class Bench:
         steps[step]()
 
     def _calls(self, step: str) -> int:
+        """How many calls of a step may fail; keeps what the bundle holds after it."""
         path = self._place(step)
-        with failing(10**9, 0, path.parent) as count:
+        with self._failing(10**9, 0) as count:
             self._do(step, path)
+        self.after[step] = content(path)
         return count[0]
+
+    def _failing(self, at: int, code: int) -> contextlib.AbstractContextManager[list[int]]:
+        """From a call on, the disk takes nothing; reading goes on, as it does on a disk that is full."""
+        disk = str(self.folder / "disk")
+
+        def fail() -> None:
+            raise OSError(code, os.strerror(code))
+
+        def counts(name: str, args: tuple[Any, ...]) -> bool:
+            return takes_space(name, args) and (isinstance(args[0], int) or disk in os.fsdecode(args[0]))
+
+        return failing(at, fail, from_then_on=True, among=counts)
 
     def _check(self, step: str, at: int, code: int) -> str | None:
         """What is wrong with how a command took it."""
         path = self._place(step)
-        before = files_of(path) if path.exists() else {}
-        refused = None
-        with failing(at, code, path.parent):
+        before, after, refused = content(path), self.after[step], None
+        if before == after:
+            return "it changes nothing, whatever the disk does"
+        with self._failing(at, code):
             try:
                 self._do(step, path)
             except (AimcError, OSError) as error:  # the command line tells both in one line, with exit code 2
@@ -135,15 +124,31 @@ class Bench:
             self.tally.figures["finished nevertheless"] += 1
         elif os.strerror(code) not in refused:
             return f"the message does not tell of the disk: {refused}"
-        if step == "create" and not path.exists():
-            return None if not list(path.parent.iterdir()) or refused else "it left something behind"
-        with contextlib.suppress(AimcError):
-            Bundle.open(path)  # which finishes or undoes what was begun
-        if Bundle.open(path).verify() != []:
-            return f"the bundle is damaged: {Bundle.open(path).verify()}"
-        now = files_of(path)
+        now = content(path)  # which finishes or undoes what was begun, and fails if the bundle is damaged
+        if now != after and (refused is None or now != before):
+            differing = ", ".join(_differing(now, after))
+            return f"it ended with {refused or 'success'}, and is not as it was to be: {differing}"
         told = refused is None or "may not survive" in refused or "interrupted write" in refused
         if now != before and not told:
             return f"it was refused with {refused}, and the bundle has changed"
-        self._do(step, path) if step != "create" else target.create(path, 2, overwrite=True)
-        return None if Bundle.open(path).verify() == [] else "it cannot be done again"
+        if left := _beside(path):
+            self.tally.figures[LEFT] += 1
+        if step == "create" and now is not None:
+            target.create(path, 2, overwrite=True)
+        else:
+            self._do(step, path)
+        if (again := content(path)) != after:
+            return f"done again, it is not as it was to be: {', '.join(_differing(again, after))}"
+        left = _beside(path)
+        return f"done again, it left behind: {', '.join(left)}" if left else None
+
+
+def _differing(one: dict[str, bytes] | None, other: dict[str, bytes] | None) -> list[str]:
+    """Names of files that are not the same in both."""
+    first, second = one or {}, other or {}
+    return sorted(name for name in first | second if first.get(name) != second.get(name))
+
+
+def _beside(path: Path) -> list[str]:
+    """What is in the bundle or beside it and is no part of it."""
+    return sorted({*leftovers(path), *os.listdir(path.parent)} - {path.name})

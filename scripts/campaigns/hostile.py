@@ -16,8 +16,11 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
+
+from tiny_deployment import files_of
 
 from aimc_deploy.artifact import bundle as artifact
 from aimc_deploy.artifact.bundle import Bundle
@@ -35,6 +38,9 @@ PATIENCE_S = 120
 
 Step = Callable[[Path], object]
 LISTED = ("README.md", "config.json", "hardware.json", "tile_map.json")
+SECRET = b'{"xyzzy": 1}'
+NO_NAME = "is no file name of a bundle"
+STAGED = ".tmp-0123456789abcdef"
 TENSORS = ("tiles.safetensors", "model.safetensors", "adapters/one/adapter_model.safetensors")
 
 
@@ -110,9 +116,9 @@ class Cases:
     def __init__(self, folder: Path, sound: Path, tally: Tally) -> None:
         self.folder, self.sound, self.tally = folder, sound, tally
         self.watch = Watch()
-        self.canary = folder / "outside"
-        self.canary.mkdir()
-        (self.canary / "secret.json").write_text('{"xyzzy": 1}')
+        self.place = folder / "case" / "case"
+        self.outside = folder / "case" / "outside"  # beside what the hook allows
+        self.secret = self.outside / "secret.json"
 
     def all(self) -> Iterator[Case]:
         groups: tuple[tuple[str, Iterator[tuple[str, Step]]], ...] = (
@@ -131,15 +137,13 @@ class Cases:
 
     def judge(self, step: Step) -> str | None:
         """What is wrong with how a case was taken."""
-        place = self.folder / "case"
-        shutil.rmtree(place, ignore_errors=True)
-        place.mkdir()
-        shutil.copytree(self.sound, place / "bundle")
+        place = self._fresh()
         artifact._verified.clear()
         with contextlib.suppress(OSError):
             Path("/proc/self/clear_refs").write_text("5")  # the peak is counted from here
-        before, refused = _memory("VmRSS"), ""
+        before, refused, code = _memory("VmRSS"), "", 2
         attempt = step(place / "bundle")
+        outside = files_of(self.outside)
         assert callable(attempt)
         signal.signal(signal.SIGALRM, _too_long)
         signal.setitimer(signal.ITIMER_REAL, PATIENCE_S)
@@ -148,37 +152,58 @@ class Cases:
             with self.watch.over(place):
                 attempt()
         except AimcError as error:
-            refused = str(error)
+            refused, code = str(error), error.exit_code
         finally:
             signal.setitimer(signal.ITIMER_REAL, 0)
         seconds, more = time.process_time() - start, _memory("VmHWM") - before
         figures = self.tally.figures
         figures["longest, s of CPU"] = max(figures["longest, s of CPU"], round(seconds, 3))
         figures["most memory, MiB"] = max(figures["most memory, MiB"], round(more, 1))
+        if _ran():
+            return "code was run"
+        if files_of(self.outside) != outside:
+            return "it changed what is outside of the bundle"
         if not refused:
             return "it was taken"
+        if code != 2:
+            return f"it ended with {code}, not 2: {refused}"
         if "xyzzy" in refused or "\x1b" in refused:
             return f"the message repeats what it must not: {refused!r}"
         if self.watch.seen:
             return "; ".join(self.watch.seen[:5])
         if seconds > SECONDS or more > MIB:
             return f"refused after {seconds:.2f} s of CPU, with {more:.0f} MiB more"
-        if CANARY.exists():
-            CANARY.unlink()
-            return "code was run"
         return None
 
-    def bundle(self, change: Callable[[Path], object]) -> Step:
-        """A case that opens a bundle and reads all of it, and asks `verify` where that is not refused."""
+    def _fresh(self) -> Path:
+        """A folder with a sound bundle, and beside it the file that escapes lead to."""
+        shutil.rmtree(self.place.parent, ignore_errors=True)
+        shutil.copytree(self.sound, self.place / "bundle")
+        self.outside.mkdir()
+        self.secret.write_bytes(SECRET)
+        (self.outside / "0").write_bytes(b"{}")
+        return self.place
+
+    def bundle(self, change: Callable[[Path], object], reason: str = "") -> Step:
+        """A case that opens a bundle and reads all of it, and asks `verify` where that is not refused.
+
+        Args:
+            reason: what it must be refused with.
+        """
 
         def step(path: Path) -> Callable[[], None]:
             change(path)
 
             def attempt() -> None:
-                target.use(path)
-                problems = Bundle.open(path, check=False).verify()
-                if problems:
-                    raise AimcError("; ".join(problems))
+                try:
+                    target.use(path)
+                    problems = Bundle.open(path, check=False).verify()
+                    if problems:
+                        raise AimcError("; ".join(problems))
+                except AimcError as error:
+                    if reason not in str(error):
+                        raise ValueError(f"it was refused, but not with '{reason}'") from error
+                    raise
 
             return attempt
 
@@ -195,17 +220,23 @@ class Cases:
         return step
 
     def names(self) -> Iterator[tuple[str, Step]]:
-        secret = f"{self.canary}/secret.json"
+        entry = {"sha256": sha256(SECRET).hexdigest(), "size": len(SECRET)}
         names = [
             *(
-                "../outside/secret.json",
+                "../../outside/secret.json",
                 "adapters/../../../outside/secret.json",
                 "./hardware.json",
                 "/etc/passwd",
             ),
-            *(secret, "//etc/passwd", "C:\\secret.json", "\\\\server\\share\\a.json", "c:secret.json"),
             *(
-                "..\\outside\\secret.json",
+                str(self.secret),
+                "//etc/passwd",
+                "C:\\secret.json",
+                "\\\\server\\share\\a.json",
+                "c:secret.json",
+            ),
+            *(
+                "..\\..\\outside\\secret.json",
                 "adapters/one/..",
                 "adapters/..",
                 "..",
@@ -256,20 +287,19 @@ class Cases:
             ),
         ]
         for name in names:
-            entry = {"sha256": "0" * 64, "size": 0}
             change = partial(
-                _manifest,
-                change=lambda content, name=name, entry=entry: content["files"].update({name: entry}),
+                _manifest, change=lambda content, name=name: content["files"].update({name: entry})
             )
-            yield f"{name!r:.60}", self.bundle(change)
-        for one, other in (
-            ("Config.json", "config.json"),
-            ("adapters/ONE/adapter.json", "adapters/one/adapter.json"),
+            label = "an absolute path" if name == str(self.secret) else f"{name!r:.60}"
+            yield label, self.bundle(change, NO_NAME)
+        for one, other, reason in (
+            ("Config.json", "config.json", NO_NAME),
+            ("adapters/ONE/adapter.json", "adapters/one/adapter.json", "are one file where case"),
         ):
-            yield f"{one} beside {other}", self.bundle(partial(_twin, one=one, other=other))
+            yield f"{one} beside {other}", self.bundle(partial(_twin, one=one, other=other), reason)
 
     def links(self) -> Iterator[tuple[str, Step]]:
-        secret = self.canary / "secret.json"
+        secret = self.secret
         places = {
             "a link": lambda place: place.symlink_to(secret),
             "a relative link": lambda place: place.symlink_to(os.path.relpath(secret, place.parent)),
@@ -283,9 +313,12 @@ class Cases:
         }
         for name in (MANIFEST, "config.json", "tiles.safetensors", "adapters/one/adapter.json"):
             for what, make in places.items():
-                yield f"{name} is {what}", self.bundle(partial(_replaced, name=name, make=make))
+                yield f"{name} is {what}", self.bundle(partial(_replaced, name=name, make=make, to=secret))
         for folder in ("adapters", "adapters/one", "results"):
-            yield f"{folder} is a link", self.bundle(partial(_linked_folder, name=folder, to=self.canary))
+            yield (
+                f"{folder} is a link",
+                self.bundle(partial(_linked_folder, name=folder, to=self.outside / "moved")),
+            )
         yield "the lock is a link", self._written(".lock", secret)
 
     def _written(self, name: str, to: Path) -> Step:
@@ -321,7 +354,7 @@ class Cases:
                 sha256="a" * 64
             ),
             "a seed of 4,000 digits": lambda content: content.update(seed=int("9" * 4000) * -1),
-            "30,000 files": lambda content: content["files"].update(
+            "25,000 files": lambda content: content["files"].update(
                 {f"a{at}.json": {"sha256": "0" * 64, "size": 0} for at in range(25_000)}
             ),
             "libraries nested": lambda content: content.update(libraries={"a": {"b": {}}}),
@@ -338,7 +371,7 @@ class Cases:
 
     def tensors(self) -> Iterator[tuple[str, Step]]:
         for label, data in SAFETENSORS.items():
-            for name in TENSORS[:1] if label not in PICKLES else TENSORS:
+            for name in TENSORS:
                 yield f"{name}: {label}", self.bundle(partial(_sealed, files={name: data}))
 
     def pickles(self) -> Iterator[tuple[str, Step]]:
@@ -352,16 +385,16 @@ class Cases:
 
     def journals(self) -> Iterator[tuple[str, Step]]:
         for label, content in {
-            "leads out": {"staged": "../outside", "targets": ["config.json"]},
-            "is absolute": {"staged": "/tmp", "targets": ["config.json"]},
-            "targets out": {"staged": ".tmp-0123456789abcdef", "targets": ["../outside/secret.json"]},
-            "targets /etc": {"staged": ".tmp-0123456789abcdef", "targets": ["/etc/passwd"]},
-            "has 10^4 targets": {"staged": ".tmp-0123456789abcdef", "targets": ["../x"] * 10**4},
+            "leads out": {"staged": "../../outside", "targets": ["config.json"]},
+            "is absolute": {"staged": str(self.outside), "targets": ["config.json"]},
+            "targets out": {"staged": STAGED, "targets": ["../../outside/secret.json"]},
+            "targets an absolute path": {"staged": STAGED, "targets": [str(self.secret)]},
+            "has 10^4 targets": {"staged": STAGED, "targets": ["../x"] * 10**4},
             "is a list": [],
             "has numbers": {"staged": 1, "targets": [1]},
         }.items():
             data = json.dumps(content).encode()
-            yield label, self.bundle(partial(_write, name=".pending.json", data=data))
+            yield label, self.bundle(partial(_pending, data=data))
         for label, data in JSONS.items():
             yield label, self.bundle(partial(_write, name=".pending.json", data=data))
 
@@ -383,8 +416,6 @@ def _manifest(path: Path, change: Callable[[dict[str, Any]], object]) -> None:
 
 def _sealed(path: Path, files: Mapping[str, bytes]) -> None:
     """Put files into a bundle, with a manifest that fits."""
-    from hashlib import sha256
-
     for name, data in files.items():
         (path / name).write_bytes(data)
         entry = {"sha256": sha256(data).hexdigest(), "size": len(data)}
@@ -400,13 +431,21 @@ def _write(path: Path, name: str, data: bytes) -> None:
     (path / name).write_bytes(data)
 
 
-def _replaced(path: Path, name: str, make: Callable[[Path], object]) -> None:
-    (path / name).unlink()
+def _pending(path: Path, data: bytes) -> None:
+    """A journal, and what it says is to be put in the place of something."""
+    (path / STAGED).mkdir()
+    (path / STAGED / "0").write_bytes(b"{}")
+    _write(path, ".pending.json", data)
+
+
+def _replaced(path: Path, name: str, make: Callable[[Path], object], to: Path) -> None:
+    """Put something else in the place of a file, which is now where links lead: its content would fit."""
+    (path / name).rename(to)
     make(path / name)
 
 
 def _linked_folder(path: Path, name: str, to: Path) -> None:
-    shutil.rmtree(path / name)
+    (path / name).rename(to)
     (path / name).symlink_to(to)
 
 
@@ -427,6 +466,17 @@ def _memory(what: str) -> float:
             if line.startswith(what):
                 return int(line.split()[1]) / 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def _ran() -> bool:
+    """Whether something left the sign that it was run; the sign is removed."""
+    if CANARY.is_dir():
+        CANARY.rmdir()
+    elif CANARY.exists():
+        CANARY.unlink()
+    else:
+        return False
+    return True
 
 
 def _too_long(*_: object) -> None:

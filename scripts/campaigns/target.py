@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import small_bundle
 import torch
 
 from aimc_deploy.artifact.bundle import Bundle
@@ -20,16 +20,14 @@ LAYER = "encoder.layer.0.query"
 
 def create(path: Path, version: int = 1, *, overwrite: bool = False) -> Bundle:
     """Write a bundle whose every file tells ``version``."""
-    return Bundle.create(
+    return small_bundle.create(
         path,
-        lambda folder: _write_base(folder, version),
-        libraries={"torch": "2"},
+        version,
+        _write_base,
         source={"source": "small", "version": version},
-        config_sha256="a" * 64,
         hardware_digest=Hardware().digest(),
         mapping_digest=Hardware().mapping_digest(),
         seed=version,
-        base_sha256="d" * 64,
         overwrite=overwrite,
     )
 
@@ -37,20 +35,10 @@ def create(path: Path, version: int = 1, *, overwrite: bool = False) -> Bundle:
 def complete(path: Path, version: int = 1) -> Bundle:
     """The same with two adapters of equal size and with results."""
     bundle = create(path, version)
-    bundle.put("adapters/one", adapter(version))
-    bundle.put("adapters/two", adapter(version + 1))
+    bundle.put("adapters/one", small_bundle.write_adapter(version))
+    bundle.put("adapters/two", small_bundle.write_adapter(version + 1))
     bundle.put_files(results(version))
     return bundle
-
-
-def adapter(version: int) -> Callable[[Path], None]:
-    """Writes the files of an adapter."""
-
-    def write(folder: Path) -> None:
-        write_json(folder / "adapter.json", {"version": version})
-        write_tensors(folder / "adapter_model.safetensors", {"lora_A": torch.full((2, 4), float(version))})
-
-    return write
 
 
 def results(version: int) -> dict[str, bytes]:

@@ -10,6 +10,8 @@ from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 
+from small_bundle import write_adapter
+
 from aimc_deploy.artifact.bundle import Bundle
 from aimc_deploy.errors import AimcError
 from campaigns import target
@@ -17,7 +19,6 @@ from campaigns.cases import Case, Tally, chosen, run
 
 RACES = 100
 STEPS = ("new", "overwrite", "same adapter", "other adapters", "overwrite while an adapter is put")
-LATE_S = 0.3
 
 
 def campaign(folder: Path, size: int | None, seed: int, only: str | None) -> Tally:
@@ -70,11 +71,16 @@ def write(step: str, path: Path, version: int) -> None:
     """One writer's part of a race."""
     if step == "new":
         target.create(path, version)
-    elif step == "overwrite" or (step == STEPS[4] and version % 2):
+    elif _writes_base(step, version):
         target.create(path, version, overwrite=True)
     else:
         name = "one" if step != "other adapters" else f"v{version}"
-        Bundle.open(path).put(f"adapters/{name}", target.adapter(version))
+        Bundle.open(path).put(f"adapters/{name}", write_adapter(version))
+
+
+def _writes_base(step: str, version: int) -> bool:
+    """Whether a writer replaces all of the bundle."""
+    return step in ("new", "overwrite") or (step == STEPS[4] and version % 2 == 1)
 
 
 def race(path: Path, step: str, at: int, pipes: list[Connection], seen: Counter[str]) -> str | None:
@@ -112,11 +118,34 @@ def race(path: Path, step: str, at: int, pipes: list[Connection], seen: Counter[
         return f"both were to be written: {answers}"
     if (problems := Bundle.open(path).verify()) != []:
         return f"the bundle is damaged: {problems}"
+    done = {versions[writer] for writer, (answer, _) in answers.items() if answer == "done"}
+    if (lost := missing(Bundle.open(path), step, old, done)) is not None:
+        return f"of {answers}, {lost}"
     Bundle.open(path).put_files({"README.md": b"after"})  # which sweeps what was left
     left = [
         name for name in [*os.listdir(path), *os.listdir(path.parent)] if name.startswith((".tmp", ".bundle"))
     ]
     return f"left behind: {left}" if left else None
+
+
+def missing(bundle: Bundle, step: str, old: int, done: set[int]) -> str | None:
+    """What is not there although its writer says that it is done; None if all is."""
+    found = {name: bundle.read_json(f"adapters/{name}/adapter.json")["version"] for name in bundle.adapters()}
+    bases = {version for version in done if _writes_base(step, version)}
+    if bundle.manifest.seed not in (bases or {old}):
+        return f"the base is of {bundle.manifest.seed}"
+    kept = {} if step == "new" or bases else {"one": {old}, "two": {old + 1}}
+    if step == "same adapter":
+        kept["one"] = done
+    elif step == "other adapters":
+        kept |= {f"v{version}": {version} for version in done}
+    elif not bases:
+        kept["one"] = done
+    elif found.keys() == {"one"}:  # it was put after the overwrite, else it was overwritten with the rest
+        kept["one"] = done - bases
+    if found.keys() != kept.keys() or any(found[name] not in of for name, of in kept.items()):
+        return f"the adapters are {found}"
+    return None
 
 
 def mixed(path: Path, step: str, old: int, versions: tuple[int, int], seen: Counter[str]) -> str | None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import json
 import os
+import shlex
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +17,7 @@ from typing import Any
 import pytest
 
 from aimc_deploy.artifact import bundle as artifact
+from aimc_deploy.errors import ArtifactError
 
 ROOT = Path(__file__).parents[2]
 
@@ -36,26 +40,74 @@ def test_a_sample_of_a_campaign_passes(
     assert tally.size == size
 
 
-def test_hostile_files_are_refused_and_the_result_is_written(tmp_path: Path) -> None:
-    """In a process of its own: a hook that listens to the interpreter stays."""
-    command = [
-        sys.executable,
-        "-m",
-        "campaigns",
-        "hostile",
-        "--size",
-        "90",
-        "--out",
-        str(tmp_path / "a.json"),
-    ]
+def in_a_process_of_its_own(folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
+    """Run Python with the campaigns on its path: a hook that listens to the interpreter stays."""
     folders = os.pathsep.join([str(ROOT / "scripts"), str(ROOT / "tests")])
-    environment = {**os.environ, "PYTHONPATH": folders, "OMP_NUM_THREADS": "1", "TMPDIR": str(tmp_path)}
-    ended = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, timeout=240)
+    environment = {**os.environ, "PYTHONPATH": folders, "OMP_NUM_THREADS": "1", "TMPDIR": str(folder)}
+    return subprocess.run(
+        [sys.executable, *command], env=environment, cwd=ROOT, capture_output=True, text=True, timeout=240
+    )
+
+
+def test_hostile_files_are_refused_and_the_result_is_written(tmp_path: Path) -> None:
+    out = tmp_path / "a.json"
+    ended = in_a_process_of_its_own(tmp_path, "-m", "campaigns", "hostile", "--size", "90", "--out", str(out))
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert ended.stdout.startswith("hostile: 90 of 90 cases passed")
-    result = json.loads((tmp_path / "a.json").read_text())
+    result = json.loads(out.read_text())
     assert (result["size"], result["passed"], result["failures"]) == (90, 90, [])
-    assert result["figures"]["most memory, MiB"] <= 256
+
+
+BLIND = """
+import json, sys
+from pathlib import Path
+from aimc_deploy.artifact import journal, manifest
+from campaigns import hostile, hostile_files
+
+def failed(name, case):
+    (Path(sys.argv[1]) / name).mkdir()
+    (failure,) = hostile.campaign(Path(sys.argv[1]) / name, None, 0, case).failures
+    return failure["why"].strip().splitlines()[-1]
+
+found = {}
+is_file_name, is_temporary, use = manifest.is_file_name, journal.is_temporary, hostile.target.use
+manifest.is_file_name = lambda name: True
+found["name"] = failed("1", "name in the manifest: '../../outside/secret.json'")
+manifest.is_file_name = is_file_name
+journal.is_temporary = lambda name, *prefix: name.startswith("..") or is_temporary(name, *prefix)
+found["journal"] = failed("2", "journal: leads out")
+journal.is_temporary = is_temporary
+
+def careless(path):
+    if path.name == "bundle":
+        (path.parent.parent / "outside" / "secret.json").read_bytes()
+    return use(path)
+
+hostile.target.use = careless
+found["opened"] = failed("3", "name in the manifest: '../../outside/secret.json'")
+
+def run_it(path):
+    if path.name == "bundle":
+        hostile_files.CANARY.mkdir()
+    return use(path)
+
+hostile.target.use = run_it
+found["run"] = failed("4", "JSON: tile_map.json: NaN")
+found["left"] = hostile_files.CANARY.exists()
+print(json.dumps(found))
+"""
+
+
+def test_what_a_product_that_looks_away_would_let_pass_is_noticed(tmp_path: Path) -> None:
+    ended = in_a_process_of_its_own(tmp_path, "-c", BLIND, str(tmp_path))
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    found = json.loads(ended.stdout)
+    assert "not with 'is no file name of a bundle'" in found["name"]
+    assert found["journal"] == "it changed what is outside of the bundle"
+    assert found["opened"].startswith("open '")
+    assert "outside/secret.json" in found["opened"]
+    assert found["run"] == "code was run"
+    assert not found["left"]
 
 
 def test_what_is_not_noticed_is_told_with_how_to_see_it_again(
@@ -63,7 +115,9 @@ def test_what_is_not_noticed_is_told_with_how_to_see_it_again(
 ) -> None:
     run = campaign("corruption")
     case = "tile_map.json bit 100"
-    assert run(tmp_path / "sound", None, 0, case).failures == []
+    sound = run(tmp_path / "sound", None, 0, case)
+    assert sound.failures == []
+    assert sound.figures["given to `verify`"] == 1
     digests = {
         name: entry.sha256
         for name, entry in artifact.Bundle.open(tmp_path / "sound" / "sound").manifest.files.items()
@@ -80,3 +134,80 @@ def test_what_is_not_noticed_is_told_with_how_to_see_it_again(
 def test_the_page_is_what_the_results_say() -> None:
     page = importlib.import_module("campaigns.page").page
     assert (ROOT / "docs" / "reliability.md").read_text() == page(ROOT / "docs" / "reliability")
+
+
+@pytest.mark.parametrize(
+    ("method", "only"),
+    [
+        ("create", "create, ENOSPC from call 3 on"),
+        ("create", "overwrite, EIO from call 9 on"),
+        ("put_files", "put_files, EROFS from call 3 on"),
+    ],
+)
+def test_a_step_that_tells_of_no_error_of_the_disk_is_noticed(
+    tmp_path: Path, campaign: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch, method: str, only: str
+) -> None:
+    run = campaign("disk")
+    assert run(tmp_path / "sound", None, 0, only).failures == []
+    step = getattr(artifact.Bundle, method)
+
+    def swallow(*args: Any, **kwargs: Any) -> Any:
+        with contextlib.suppress(ArtifactError):
+            return step(*args, **kwargs)
+
+    monkeypatch.setattr(artifact.Bundle, method, swallow)
+    (failure,) = run(tmp_path / "blind", None, 0, only).failures
+    assert "it ended with success, and is not as it was to be" in failure["why"]
+
+
+def test_a_step_that_writes_nothing_is_noticed(
+    tmp_path: Path, campaign: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, name = campaign("disk"), "results/sst2.json"
+    put_files = artifact.Bundle.put_files
+
+    def put_the_old(bundle: artifact.Bundle, files: dict[str, bytes]) -> None:
+        there = name in bundle.manifest.files
+        put_files(bundle, {name: bundle.file(name).read_bytes()} if there else files)
+
+    monkeypatch.setattr(artifact.Bundle, "put_files", put_the_old)
+    (failure,) = run(tmp_path, None, 0, "put_files, ENOSPC from call 3 on").failures
+    assert failure["why"] == "it changes nothing, whatever the disk does"
+
+
+class Writer:
+    """Stands for the pipe of a writer that says that it is done; it is, unless it is blind."""
+
+    def __init__(self, write: Callable[[str, Path, int], None] | None) -> None:
+        self.write = write
+
+    def send(self, asked: tuple[str, str, int, float]) -> None:
+        step, path, version, _ = asked
+        if self.write is not None:
+            self.write(step, Path(path), version)
+
+    def poll(self) -> bool:
+        return True
+
+    def recv(self) -> tuple[str, str]:
+        return "done", ""
+
+
+@pytest.mark.usefixtures("campaign")
+@pytest.mark.parametrize("at", [1, 2, 3, 4])
+def test_a_write_that_is_lost_is_noticed(tmp_path: Path, at: int) -> None:
+    writers = importlib.import_module("campaigns.writers")
+    step, sound, blind = writers.STEPS[at], Writer(writers.write), Writer(None)
+    assert writers.race(tmp_path / "sound", step, at, [sound, sound], Counter()) is None
+    assert "of {0: ('done', '')" in writers.race(tmp_path / "none", step, at, [blind, blind], Counter())
+    if step not in ("overwrite", "same adapter"):  # there one of both may be the last
+        assert "of {0: ('done', '')" in writers.race(tmp_path / "one", step, at, [sound, blind], Counter())
+
+
+@pytest.mark.usefixtures("campaign")
+def test_a_label_is_one_word_of_the_command_that_repeats_it() -> None:
+    cases = importlib.import_module("campaigns.cases")
+    label = "name: '../a b.json' \"$HOME\""
+    tally = cases.run(cases.Tally("hostile", 3), [cases.Case("name", label, lambda: "why")])
+    command = shlex.split(tally.failures[0]["reproduce"])
+    assert command == ["scripts/campaign", "hostile", "--seed", "3", "--only", label]

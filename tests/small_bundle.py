@@ -55,8 +55,11 @@ def fields(**changes: Any) -> dict[str, Any]:
     }
 
 
-def create(path: Path, version: int = 1, **changes: Any) -> Bundle:
-    return Bundle.create(path, lambda folder: write_base(folder, version), **fields(**changes))
+def create(
+    path: Path, version: int = 1, base: Callable[[Path, int], None] = write_base, **changes: Any
+) -> Bundle:
+    """Write a bundle with the files that ``base`` makes."""
+    return Bundle.create(path, lambda folder: base(folder, version), **fields(**changes))
 
 
 def tree(root: Path) -> dict[str, bytes]:
