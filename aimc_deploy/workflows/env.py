@@ -34,7 +34,7 @@ def run() -> dict[str, str]:
     return {
         "aimc-deploy": __version__,
         "python": sys.version.split()[0],
-        "platform": platform.platform(),
+        "platform": " ".join((platform.system(), platform.machine(), *platform.libc_ver())).strip(),
         "processors": str(os.cpu_count()),
         "torch threads": str(torch.get_num_threads()),
         "cuda": torch.cuda.get_device_name(0) if torch.cuda.is_available() else "not available",
