@@ -34,7 +34,7 @@ class AdapterRecord(BaseModel):
 
     task: str
     metric: str
-    method: Literal["lora", "full"]
+    method: Literal["lora", "head", "full"]
     kind: Kind = "classes"
     num_labels: int
     hardware_aware: bool

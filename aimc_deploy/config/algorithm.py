@@ -175,6 +175,10 @@ class MixedPrecision(Model):
 
     kind: Literal["mixed_precision"] = "mixed_precision"
     momentum: Momentum = 0.0
+    adam: Annotated[
+        bool,
+        Field(description="scale each gradient by its own size, as Adam does, with momentum as its beta_1"),
+    ] = False
 
 
 Algorithm = Annotated[

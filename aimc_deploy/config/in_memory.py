@@ -2,21 +2,36 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field, field_validator
 
-from aimc_deploy.config.algorithm import Algorithm, Residual
+from aimc_deploy.config.algorithm import Algorithm, MixedPrecision, Residual
 from aimc_deploy.config.model import Model
 from aimc_deploy.config.training_device import TrainingDevice
+from aimc_deploy.config.training_presets import load_training_device
+from aimc_deploy.errors import ConfigError
+
+
+def _of_preset(device: Any) -> Any:
+    """A device that is given by its name."""
+    try:
+        return load_training_device(device) if isinstance(device, str) else device
+    except ConfigError as error:
+        raise ValueError(str(error)) from None
+
+
+Device = Annotated[TrainingDevice, BeforeValidator(_of_preset, json_schema_input_type=TrainingDevice | str)]
 
 
 class InMemory(Model):
     """How layers are trained in memory."""
 
-    device: TrainingDevice = TrainingDevice()
+    device: Annotated[Device, Field(description="a description, a preset's name or a file")] = (
+        TrainingDevice()
+    )
     residual_device: Annotated[
-        TrainingDevice | None,
+        Device | None,
         Field(description="of the arrays that take the gradient; null: the same"),
     ] = None
     algorithm: Algorithm = Residual()
@@ -24,3 +39,20 @@ class InMemory(Model):
         float, Field(gt=0, lt=1, description="of the weights a layer starts with, in units of tau")
     ] = 0.25
     learn_scale: Annotated[bool, Field(description="train the digital scale behind the array, too")] = True
+
+    @field_validator("algorithm", mode="before")
+    @classmethod
+    def _of_the_default_kind(cls, algorithm: Any) -> Any:
+        """So that one setting of the default algorithm can be changed alone."""
+        if isinstance(algorithm, dict):
+            return {"kind": cls.model_fields["algorithm"].default.kind, **algorithm}
+        return algorithm
+
+
+class AdaptInMemory(InMemory):
+    """How what an adaptation trains is learned in memory: LoRA's matrices, the head, or chosen layers."""
+
+    algorithm: Algorithm = MixedPrecision()
+    learning_rate: Annotated[
+        float | None, Field(gt=0, description="of the pulses, in weight units; null: the algorithm's own")
+    ] = None

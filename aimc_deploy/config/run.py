@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from aimc_deploy.config.executor import Executor, Local
 from aimc_deploy.config.hardware import Hardware
+from aimc_deploy.config.in_memory import AdaptInMemory
 from aimc_deploy.config.model import Model
 from aimc_deploy.config.times import DEFAULT_TIMES, Time, seconds
 
@@ -72,8 +73,8 @@ class Adapt(Model):
     """How a task is learned on fixed analog weights."""
 
     method: Annotated[
-        Literal["lora", "full"],
-        Field(description="an adapter, or all weights retrained, in a bundle of their own"),
+        Literal["lora", "head", "full"],
+        Field(description="LoRA and the head, the head alone, or all weights, in a bundle of their own"),
     ] = "lora"
     hardware_aware: Annotated[
         bool, Field(description="simulate the hardware in the forward pass of training")
@@ -82,6 +83,10 @@ class Adapt(Model):
         NameOfTask | None, Field(description="adapter name, {task} for the task's; null: the task's")
     ] = None
     lora: Lora = Lora()
+    in_memory: Annotated[
+        AdaptInMemory | None,
+        Field(description="learn by pulses what is trained; null: digitally, by Adam"),
+    ] = None
     analog_head: Annotated[
         bool,
         Field(description="put the head on tiles of its own, which each task must program; for lora only"),
@@ -155,6 +160,14 @@ class Adapt(Model):
         Field(description="trackers that get the losses while training goes on; none unless named"),
     ] = ()
 
+    def _can_be_in_memory(self) -> None:
+        if self.method == "full":
+            raise ValueError("in_memory: is of adapters (method: lora or head)")
+        if self.analog_head:
+            raise ValueError("in_memory: the head learns in memory already: leave out analog_head")
+        if self.lora.dora:
+            raise ValueError("in_memory: DoRA needs the norms of weights that only pulses know: dora: false")
+
     def of_task(self, task: str) -> Adapt:
         """These settings for one task: its name in the place of ``{task}``."""
         given = {"name": self.name, "start_from": self.start_from}
@@ -164,7 +177,7 @@ class Adapt(Model):
     @model_validator(mode="after")
     def _what_is_met_can_be(self) -> Adapt:
         """Else it would be passed over without a word."""
-        meets_chips = (self.method, self.noise, self.hardware_aware) == ("lora", "chips", True)
+        meets_chips = self.method != "full" and self.noise == "chips" and self.hardware_aware
         if self.chip is None and self.age != "0s":
             raise ValueError("age: is of one chip: say which with chip (--from-chip)")
         only_chips = {
@@ -176,12 +189,15 @@ class Adapt(Model):
         for key, given in only_chips.items():
             if given and not meets_chips:
                 raise ValueError(
-                    f"{key}: only LoRA trained on chips meets one (method: lora, noise: chips, with hardware)"
+                    f"{key}: only what is trained on chips meets one (method: lora or head, noise: chips, "
+                    "with hardware)"
                 )
         if self.chip is not None and (self.schedule or self.youngest != "0s" or self.noise_level != 1.0):
             raise ValueError("chip: one chip has one age and its own noise: leave out the other settings")
-        if self.analog_head and self.method == "full":
+        if self.analog_head and self.method != "lora":
             raise ValueError("analog_head: is of LoRA adapters (method: lora)")
+        if self.in_memory is not None:
+            self._can_be_in_memory()
         if not self.hardware_aware and (self.noise_ramp or self.gap_weight):
             raise ValueError("noise_ramp, gap_weight: without hardware there is no noise: leave them out")
         if seconds(self.youngest) >= seconds(self.drift) and self.youngest != "0s":

@@ -14,6 +14,9 @@ from aimc_deploy.errors import ModelError
 from aimc_deploy.training.algorithm import Algorithm
 from aimc_deploy.training.algorithms import build
 
+RMS_OF_ZEROS = 0.02
+"""What a matrix of zeros, such as LoRA's B at the start, is scaled for; layers of BERT begin with it."""
+
 
 class AnalogTrainLinear(nn.Linear):
     """``y = out_scale * (W x) + bias``, with ``W`` on arrays that pulses train; a subclass of ``nn.Linear``.
@@ -59,8 +62,7 @@ class AnalogTrainLinear(nn.Linear):
         algorithm = build(
             settings.algorithm, settings.device, shape, *names, residual_device=settings.residual_device
         ).to(weight.device)
-        # A matrix of zeros, such as LoRA's B at the start, is scaled like a new layer of its size.
-        rms = float(weight.square().mean().sqrt()) or (3 * linear.in_features) ** -0.5
+        rms = float(weight.square().mean().sqrt()) or RMS_OF_ZEROS
         scale = rms / (settings.rms * settings.device.tau)
         algorithm.program(weight / scale)
         layer = cls(
@@ -141,10 +143,10 @@ def analog_layers(model: nn.Module) -> dict[str, AnalogTrainLinear]:
 def train_in_memory(
     model: nn.Module, settings: InMemory, pattern: str = "*", *, seed: int = 0
 ) -> dict[str, AnalogTrainLinear]:
-    """Put linear layers of a model onto arrays that learn, in place.
+    """Put the linear layers of a model that are to be trained onto arrays that learn, in place.
 
     Args:
-        model: whose ``nn.Linear`` layers of exactly that type are taken.
+        model: whose layers of exactly the type ``nn.Linear`` are taken, but for frozen ones.
         pattern: shell pattern of their names.
         seed: of devices and pulses.
 
@@ -154,15 +156,29 @@ def train_in_memory(
     Raises:
         ModelError: no layer has such a name.
     """
-    linear = {name: part for name, part in model.named_modules() if type(part) is nn.Linear}
+    linear = {
+        name: part
+        for name, part in model.named_modules()
+        if type(part) is nn.Linear and part.weight.requires_grad
+    }
     chosen = {name: part for name, part in linear.items() if fnmatch.fnmatchcase(name, pattern)}
     if not chosen:
         raise ModelError(
-            f"no linear layer's name fits '{pattern}': the names are {', '.join(sorted(linear)) or 'none'}"
+            f"no linear layer that is trained has a name that fits '{pattern}': the names are "
+            f"{', '.join(sorted(linear)) or 'none'}"
         )
-    found = {}
-    for name, part in chosen.items():
-        parent, _, key = name.rpartition(".")
-        found[name] = AnalogTrainLinear.of(part, settings, seed, name)
-        setattr(model.get_submodule(parent), key, found[name])
+    found = {name: AnalogTrainLinear.of(part, settings, seed, name) for name, part in chosen.items()}
+    for name, layer in found.items():
+        _put(model, name, layer)
     return found
+
+
+def take_from_memory(model: nn.Module) -> None:
+    """Put ordinary layers that compute the same in the place of all that learn in memory."""
+    for name, layer in analog_layers(model).items():
+        _put(model, name, layer.digital())
+
+
+def _put(model: nn.Module, name: str, layer: nn.Module) -> None:
+    parent, _, key = name.rpartition(".")
+    setattr(model.get_submodule(parent), key, layer)

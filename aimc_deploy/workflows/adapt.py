@@ -41,9 +41,11 @@ from aimc_deploy.workflows.adapters import (
     go_on_from,
     lora_switched_off,
     read_record,
+    train_head,
     trainable_parameters,
     write_adapter,
 )
+from aimc_deploy.workflows.in_memory import out_of_memory, put_into_memory
 from aimc_deploy.workflows.input_ranges import calibrate_ranges, get_ranges, set_ranges
 from aimc_deploy.workflows.logits import batch_count, predict
 from aimc_deploy.workflows.map import create_bundle, map_again
@@ -84,6 +86,10 @@ def run(
     config = config.model_copy(update={"adapt": adapt})
     check_trackers(adapt)
     here = _join(config)
+    if adapt.in_memory and here.count > 1:
+        raise ConfigError(
+            f"adapt.in_memory: {here.count} processes would each pulse arrays of their own: start one process"
+        )
     progress = progress if progress is not None and here.first else Silent()
     device_model(config.hardware.device).check_age(seconds(adapt.age))
     bundle = Bundle.open(Path(config.bundle))
@@ -122,11 +128,15 @@ def run(
             go_on_from(model, bundle, adapt.start_from)
         if adapt.analog_head:
             head_on_tiles(model, config.hardware, train=True)
+    elif adapt.method == "head":
+        train_head(model)
     else:
         model.requires_grad_(True)
     model.to(device)
     calibrate_ranges(model, config.hardware, task, train, tokenizer, max_length, config.seed)
     ranges, parameters = get_ranges(model), trainable_parameters(model)
+    if adapt.in_memory:
+        put_into_memory(model, adapt.in_memory, config.seed, progress)
 
     work = bundle.work / f"{name}-{run_sha256[:12]}"
     steps = training(
@@ -147,6 +157,7 @@ def run(
         here.wait()  # for the first one to measure and write
         bundle = Bundle.open(out)
         return AdaptResult(bundle, name, read_record(bundle, name), before, bundle.manifest.base_sha256)
+    devices = {"devices": out_of_memory(model)} if adapt.in_memory else {}
     if adapt.method == "full":
         map_again(model, bundle, config.hardware)
         model.to(device)
@@ -175,6 +186,7 @@ def run(
             "hardware": config.hardware.model_dump(mode="json"),
             **({"processes": here.count} if here.count > 1 else {}),
             **adapt.model_dump(mode="json", exclude=NO_PART),
+            **devices,
         },
     )
     restore_head(trained_head)

@@ -43,20 +43,23 @@ class AdaptResult:
 def adapter_name(config: Run) -> str:
     """The name asked for, else the task's, with what sets it apart from the task's usual adapter.
 
-    That is the method, a schedule, the chip, and hardware other than the bundle's.
+    That is the method, how it learns in memory, a schedule, the chip, and hardware other than the bundle's.
     """
     task = get_task(config.task).name
     adapt = config.adapt.of_task(task)
     if adapt.name:
         return adapt.name
-    if not adapt.hardware_aware:
-        return f"{task}-digital"
     parts = [task]
-    if adapt.method == "full":
-        parts.append("full")
+    if adapt.method != "lora":
+        parts.append(adapt.method)
+    if adapt.in_memory:
+        parts.append(adapt.in_memory.algorithm.kind.replace("_", "-"))
+    if not adapt.hardware_aware:
+        return "-".join((*parts, "digital"))
     if adapt.schedule:
         parts.append("schedule")
-    if adapt.chip is not None:
+    usual = bool(adapt.in_memory) and (adapt.chip, adapt.age) == (0, "0s")
+    if adapt.chip is not None and not usual:
         parts += [f"chip{adapt.chip}", adapt.age]
     described = Path(config.bundle) / "hardware.json"
     if described.is_file() and load_hardware_json(described).digest() != config.hardware.digest():

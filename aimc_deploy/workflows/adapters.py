@@ -1,8 +1,8 @@
 """Adapters in a bundle: plain PEFT files, the head included, and what they were trained for.
 
 ``adapters/NAME/adapter.json`` tells the task, the method, the hardware and the static input ranges. A
-LoRA adapter is PEFT's own two files beside it. Retraining all weights (``method: full``) leaves only a
-head, ``head.safetensors``, because its weights are the bundle's tiles.
+LoRA adapter is PEFT's own two files beside it. Where only the head was trained (``method: head``), and where
+all weights were (``method: full``), which are then the bundle's tiles, there is ``head.safetensors``.
 """
 
 from __future__ import annotations
@@ -101,6 +101,14 @@ def add_lora(model: PreTrainedModel, kind: Kind, lora: Lora) -> PeftModel:
     return peft_model
 
 
+def train_head(model: PreTrainedModel) -> None:
+    """Let the head be trained, and nothing else."""
+    model.requires_grad_(False)
+    heads = set(head_modules(model))
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(not heads.isdisjoint(name.split(".")))
+
+
 def check_start(bundle: Bundle, name: str, task: str) -> None:
     """Refuse an adapter that one for ``task`` cannot go on from.
 
@@ -138,7 +146,7 @@ def go_on_from(model: PeftModel, bundle: Bundle, name: str) -> None:
 
 
 def write_adapter(folder: Path, model: nn.Module, record: AdapterRecord, bundle: Bundle) -> None:
-    """An adapter's files: PEFT's own, or only a head where all weights were retrained; and the record."""
+    """An adapter's files: PEFT's own, or only a head; and the record."""
     if isinstance(model, PeftModel):
         _write_lora(folder, model, str(bundle.manifest.source.get("source", "")))
     else:
@@ -202,7 +210,7 @@ def attach(bundle: Bundle, model: PreTrainedModel, name: str) -> nn.Module:
     for file in bundle.manifest.files:
         if file.startswith(f"{folder}/"):
             bundle.file(file)
-    if record.method == "full":
+    if record.method != "lora":
         model.load_state_dict(bundle.read_tensors(f"{folder}/head.safetensors"), strict=False)
         adapted: nn.Module = model
     else:

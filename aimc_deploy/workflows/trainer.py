@@ -32,12 +32,13 @@ from aimc_deploy.physics.random import derive_seed
 from aimc_deploy.tasks.features import Features
 from aimc_deploy.tasks.registry import Task
 from aimc_deploy.workflows import checkpoints
+from aimc_deploy.workflows.in_memory import optimizer
 from aimc_deploy.workflows.processes import Processes, together
 from aimc_deploy.workflows.progress import Progress
 from aimc_deploy.workflows.trackers import Arguments, keep_apart, parameters
 from aimc_deploy.workflows.training_noise import training_noise
 
-LEARNING_RATE = {"lora": 2.0e-4, "full": 5.0e-5}
+LEARNING_RATE = {"lora": 2.0e-4, "head": 2.0e-4, "full": 5.0e-5}
 
 
 def training_arguments(
@@ -273,6 +274,7 @@ def train(
         train_dataset=features,
         data_collator=PartOfBatch(tokenizer, here),
         callbacks=[Reporter(progress, f"training {name}"), *training_noise(adapt, config.seed, here.rank)],
+        optimizers=(optimizer(model, adapt, arguments.learning_rate) if adapt.in_memory else None, None),
         gap_weight=adapt.gap_weight,
         here=here,
     )

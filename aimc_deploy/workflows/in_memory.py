@@ -1,0 +1,41 @@
+"""What an adaptation trains, learned by pulses: into memory before training, out of it after."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from aimc_deploy.config.in_memory import AdaptInMemory
+from aimc_deploy.config.run import Adapt
+from aimc_deploy.training.diagnostics import advise, diagnose
+from aimc_deploy.training.layer import analog_layers, take_from_memory, train_in_memory
+from aimc_deploy.training.optimizer import AnalogOptimizer, digital_parameters
+from aimc_deploy.workflows.progress import Progress
+
+LEARNING_RATE = {"analog_sgd": 0.1, "mixed_precision": 0.1}
+"""Of the pulses, in weight units; of all algorithms that are not named 0.1."""
+
+
+def put_into_memory(model: nn.Module, settings: AdaptInMemory, seed: int, progress: Progress) -> None:
+    """Put every matrix that is to be trained onto arrays; scales and biases stay digital."""
+    for warned in advise(settings):
+        progress.say(f"warning: {warned.reason}; better: {warned.change}")
+    train_in_memory(model, settings, seed=seed)
+
+
+def optimizer(model: nn.Module, adapt: Adapt, learning_rate: float) -> AnalogOptimizer:
+    """Pulses for what is in memory, Adam for the rest, as where all is digital."""
+    settings = adapt.in_memory
+    assert settings is not None
+    lr = settings.learning_rate or LEARNING_RATE.get(settings.algorithm.kind, 0.1)
+    digital = torch.optim.AdamW(digital_parameters(model), learning_rate, weight_decay=adapt.weight_decay)
+    return AnalogOptimizer(model, lr, digital)
+
+
+def out_of_memory(model: nn.Module) -> dict[str, Any]:
+    """Put ordinary layers back; what the devices have been through, by layer."""
+    found = {name: diagnose(layer.algorithm) for name, layer in analog_layers(model).items()}
+    take_from_memory(model)
+    return found
