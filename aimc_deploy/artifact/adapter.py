@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from aimc_deploy.config.hardware import Hardware
 from aimc_deploy.config.times import seconds
 from aimc_deploy.tasks.registry import Kind
+from aimc_deploy.tile.periphery import SMALLEST_RANGE
+
+InputRange = Annotated[float, Field(ge=SMALLEST_RANGE, allow_inf_nan=False)]
 
 
 class Stage(BaseModel):
@@ -30,20 +33,20 @@ class AdapterRecord(BaseModel):
         stages: of a schedule, which has no parameters of its own: the first is for a new chip.
     """
 
-    model_config = ConfigDict(frozen=True, extra="allow")
+    model_config = ConfigDict(frozen=True, extra="allow", allow_inf_nan=False)
 
     task: str
     metric: str
     method: Literal["lora", "head", "full"]
     kind: Kind = "classes"
-    num_labels: int
+    num_labels: Annotated[int, Field(ge=1)]
     hardware_aware: bool
     hardware_digest: str
     base_sha256: str
     run_sha256: str
-    max_length: int
-    parameters: int
-    input_ranges: dict[str, list[float]] | None = None
+    max_length: Annotated[int, Field(ge=1)]
+    parameters: Annotated[int, Field(ge=0)]
+    input_ranges: dict[str, list[InputRange]] | None = None
     scores: dict[str, float | None]
     training: dict[str, Any] = {}
     stages: tuple[Stage, ...] = ()

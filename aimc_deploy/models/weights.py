@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import json
 import tempfile
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -94,6 +95,7 @@ def _read(files: Sequence[Path]) -> dict[str, Tensor]:
     for file in files:
         try:
             found = load_file(file)
+            _check_unique(file)
         except OSError as error:
             raise ModelError(f"{file}: cannot be opened ({error.strerror or error})") from None
         except (SafetensorError, ValueError, KeyError) as error:
@@ -107,6 +109,25 @@ def _read(files: Sequence[Path]) -> dict[str, Tensor]:
             )
         tensors.update(found)
     return tensors
+
+
+def _check_unique(file: Path) -> None:
+    """Refuse two tensors of one name, of which safetensors would take the last.
+
+    Raises:
+        ValueError: the header of a safetensors file, which is sound otherwise, has a name twice.
+    """
+    with file.open("rb") as stream:
+        header = stream.read(int.from_bytes(stream.read(8), "little"))
+
+    def unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
+        found = dict(pairs)
+        if len(found) < len(pairs):
+            twice, _ = Counter(name for name, _ in pairs).most_common(1)[0]
+            raise ValueError(f"tensor '{twice}' is there twice")
+        return found
+
+    json.loads(header, object_pairs_hook=unique)
 
 
 def _remedy(file: Path) -> str:
@@ -184,8 +205,14 @@ def _named_as_encoder(model: PreTrainedModel, tensors: Mapping[str, Tensor]) -> 
     found = {}
     for name, value in tensors.items():
         inner = name.removeprefix(prefix)
-        if name.startswith(prefix) if prefixed else name.partition(".")[0] in parts:
-            found[_modern(inner)] = value
+        if not (name.startswith(prefix) if prefixed else name.partition(".")[0] in parts):
+            continue
+        if _modern(inner) in found:
+            raise ModelError(
+                f"the weights have tensor '{_modern(inner)}' under two names, one of them '{name}'; take the "
+                "model from its first source"
+            )
+        found[_modern(inner)] = value
     return found
 
 

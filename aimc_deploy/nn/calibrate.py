@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from aimc_deploy.config.hardware import StaticRange
+from aimc_deploy.errors import TrainingError
 from aimc_deploy.nn.analog_linear import AnalogLinear
 from aimc_deploy.nn.convert import analog_layers
 
@@ -19,8 +20,13 @@ def observe(values: Tensor, current: float | None, settings: StaticRange) -> flo
     ``max`` keeps the largest absolute value seen; ``quantile`` averages the batches' quantiles of the
     absolute values; ``moving_std`` averages ``num_std`` standard deviations. Averages are exponential
     with ``momentum``.
+
+    Raises:
+        TrainingError: a value is not finite: no range would hold it.
     """
     size = values.detach().abs().flatten()
+    if not bool(size.isfinite().all()):
+        raise TrainingError("it is given values that are not finite")
     if settings.method == "max":
         return max(float(size.max()), current or 0.0)
     if settings.method == "quantile":
@@ -36,6 +42,9 @@ def calibrate(model: nn.Module, batches: Iterable[Mapping[str, Any]], settings: 
     """Set the input ranges of every analog layer from the inputs it sees in ``model(**batch)``.
 
     Padding is part of what a layer sees, as it is on the chip. A layer that sees only zeros gets 1.
+
+    Raises:
+        TrainingError: a layer is given something that is not finite.
     """
     layers = analog_layers(model)
     seen: dict[str, list[float | None]] = {
@@ -45,7 +54,13 @@ def calibrate(model: nn.Module, batches: Iterable[Mapping[str, Any]], settings: 
     def watch(layer: AnalogLinear, args: tuple[Tensor, ...]) -> None:
         ranges = seen[layer.name]
         for index, rows in enumerate(layer.grid.layout.row_slices):
-            ranges[index] = observe(args[0][..., rows], ranges[index], settings)
+            try:
+                ranges[index] = observe(args[0][..., rows], ranges[index], settings)
+            except TrainingError as error:
+                raise TrainingError(
+                    f"layer '{layer.name}' cannot be given an input range: {error}; its weights, or those "
+                    "of the layers before it, are too large or damaged"
+                ) from None
 
     hooks = [layer.register_forward_pre_hook(watch) for layer in layers.values()]
     try:

@@ -26,12 +26,13 @@ def clip_weights(weight: Float[Tensor, "cols rows"], clip: Clip) -> Float[Tensor
 def weight_scale(weight: Float[Tensor, "cols rows"], per: str) -> Float[Tensor, " cols"]:
     """Digital scale applied after the ADC: largest absolute weight of each column, or of the tile.
 
-    A column of zeros gets the scale 1, so that nothing is divided by zero.
+    A column of zeros, or of numbers too small to have all their digits, gets the scale 1, so that nothing is
+    divided by zero.
     """
     largest = weight.abs().amax(dim=1)
     if per == "tile":
         largest = largest.amax().expand_as(largest)
-    return torch.where(largest > 0, largest, torch.ones_like(largest))
+    return torch.where(largest >= torch.finfo(largest.dtype).tiny, largest, torch.ones_like(largest))
 
 
 def to_conductance(

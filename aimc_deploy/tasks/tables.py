@@ -13,6 +13,9 @@ from aimc_deploy.tasks.columns import listed, own_columns, short
 from aimc_deploy.tasks.registry import Task
 from aimc_deploy.tasks.rows import Row, read_rows
 
+MAX_SCORE = 1.0e15
+"""The square of an error, summed over many samples, is still a 32-bit number."""
+
 Answer = tuple[str, int]
 Labels = list[Any]  # class numbers, scores, or lists of answers: the task's kind tells which
 
@@ -151,6 +154,8 @@ def _score(value: Any, where: str) -> float:
         score = math.nan
     if not math.isfinite(score):
         raise DataError(f"{where}: score {short(value)} is not a finite number, such as 3.8")
+    if abs(score) > MAX_SCORE:
+        raise DataError(f"{where}: score {short(value)} is beyond {MAX_SCORE:g}: give it in other units")
     return score
 
 

@@ -48,7 +48,7 @@ class Tile:
         """
         w_scale = weight_scale(weight, scale)
         if largest is not None:
-            w_scale = torch.full_like(w_scale, largest or 1.0)
+            w_scale = torch.full_like(w_scale, largest if largest >= torch.finfo(w_scale.dtype).tiny else 1.0)
         g_plus, g_minus = to_conductance(weight / w_scale.unsqueeze(1), g_max)
         return cls(g_plus, g_minus, w_scale, g_max)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,6 @@ from peft import (
     set_peft_model_state_dict,
 )
 from peft.tuners.lora import LoraLayer
-from pydantic import ValidationError
 from torch import Tensor, nn
 from transformers import (
     MODEL_FOR_QUESTION_ANSWERING_MAPPING,
@@ -35,9 +34,11 @@ from transformers import (
 from aimc_deploy.artifact.adapter import AdapterRecord
 from aimc_deploy.artifact.bundle import Bundle
 from aimc_deploy.artifact.files import read_json, write_json
+from aimc_deploy.artifact.manifest import validated
 from aimc_deploy.artifact.tensors import write_tensors
 from aimc_deploy.config.run import Lora
 from aimc_deploy.errors import ArtifactError, ConfigError
+from aimc_deploy.models.checkpoint import brief
 from aimc_deploy.models.select import head_modules
 from aimc_deploy.models.silence import silence
 from aimc_deploy.nn.convert import analog_layers
@@ -51,7 +52,7 @@ def read_record(bundle: Bundle, name: str) -> AdapterRecord:
     """The record of an adapter.
 
     Raises:
-        ArtifactError: there is no such adapter; the message lists those there are.
+        ArtifactError: there is no such adapter (the message lists those there are), or a field is wrong.
     """
     if name not in bundle.adapters():
         there = ", ".join(bundle.adapters()) or "none yet"
@@ -59,12 +60,8 @@ def read_record(bundle: Bundle, name: str) -> AdapterRecord:
             f"{bundle.path} has no adapter '{name}' (there: {there}); train it with "
             f"`aimc-deploy adapt --task TASK --name {name}`"
         )
-    try:
-        return AdapterRecord.model_validate(bundle.read_json(f"adapters/{name}/adapter.json"))
-    except ValidationError as error:
-        raise ArtifactError(
-            f"{bundle.path}/adapters/{name}/adapter.json: {error.errors()[0]['msg']}"
-        ) from None
+    file = f"adapters/{name}/adapter.json"
+    return validated(AdapterRecord, bundle.read_json(file), bundle.path / file)
 
 
 def add_lora(model: PreTrainedModel, kind: Kind, lora: Lora) -> PeftModel:
@@ -204,6 +201,10 @@ def attach(bundle: Bundle, model: PreTrainedModel, name: str) -> nn.Module:
     """``model`` with an adapter of the bundle: a PEFT model, or the model itself where only the head is new.
 
     ``model`` must carry the adapter's number of labels.
+
+    Raises:
+        ArtifactError: a file of the adapter is missing or damaged, or does not fit the model; the message
+            names the tensor.
     """
     record = read_record(bundle, name)
     folder = f"adapters/{name}"
@@ -211,16 +212,66 @@ def attach(bundle: Bundle, model: PreTrainedModel, name: str) -> nn.Module:
         if file.startswith(f"{folder}/"):
             bundle.file(file)
     if record.method != "lora":
-        model.load_state_dict(bundle.read_tensors(f"{folder}/head.safetensors"), strict=False)
+        head = bundle.read_tensors(f"{folder}/head.safetensors")
+        _check_same(head, head_state(model), bundle.path / folder / "head.safetensors")
+        model.load_state_dict(head, strict=False)
         adapted: nn.Module = model
     else:
         # Only safetensors is ever opened: without it PEFT would fall back to a pickle.
         if f"{folder}/{WEIGHTS}" not in bundle.manifest.files:
             raise ArtifactError(f"{bundle.path}/{folder} has no {WEIGHTS}; adapt again")
-        # PEFT draws initial values before it reads the trained ones: nobody's generator may notice.
+        tensors = bundle.read_tensors(f"{folder}/{WEIGHTS}")
+        _check_settings(bundle, f"{folder}/adapter_config.json")
+        # PEFT draws initial values before it is given the trained ones: nobody's generator may notice.
         with silence(), torch.random.fork_rng(devices=[]):
-            adapted = PeftModel.from_pretrained(model, str(bundle.path / folder), is_trainable=False)
+            try:
+                config = LoraConfig.from_pretrained(str(bundle.path / folder))
+                config.inference_mode, config.base_model_name_or_path = True, None
+                adapted = get_peft_model(model, config)
+            except (RuntimeError, ValueError, TypeError, KeyError, AttributeError) as error:
+                raise ArtifactError(
+                    f"{bundle.path}/{folder} does not fit the model ({brief(error)}); adapt again"
+                ) from None
+            own = get_peft_model_state_dict(adapted, save_embedding_layers=False)
+            _check_same(tensors, own, bundle.path / folder / WEIGHTS)
+            set_peft_model_state_dict(adapted, tensors)
     return adapted.eval()
+
+
+def _check_settings(bundle: Bundle, file: str) -> None:
+    """Refuse settings of PEFT that this package never writes, as to LoRA's kind and numbers.
+
+    Raises:
+        ArtifactError: it is no LoRA adapter, or has no rank or scale.
+    """
+    match bundle.read_json(file):
+        case {"peft_type": "LORA", "r": int(rank), "lora_alpha": int() | float() as alpha}:
+            if rank < 1 or alpha <= 0:
+                raise ArtifactError(
+                    f"{bundle.path}/{file}: r is {rank} and lora_alpha {alpha:g}: a rank is 1 or more, and "
+                    "lora_alpha above 0; adapt again"
+                )
+        case _:
+            raise ArtifactError(
+                f"{bundle.path}/{file} does not describe a LoRA adapter (peft_type, r, lora_alpha); adapt again"
+            )
+
+
+def _check_same(tensors: Mapping[str, Tensor], own: Mapping[str, Tensor], where: Path) -> None:
+    """Refuse tensors of an adapter that are not, by name, shape and type, those that the model has.
+
+    Raises:
+        ArtifactError: one is missing, unknown or otherwise.
+    """
+    for name in sorted(tensors.keys() ^ own.keys()):
+        problem = "is no tensor of this adapter" if name in tensors else "is missing"
+        raise ArtifactError(f"{where}: '{name}' {problem}; adapt again")
+    for name, tensor in sorted(tensors.items()):
+        if tensor.shape != own[name].shape or tensor.dtype != torch.float32:
+            raise ArtifactError(
+                f"{where}: '{name}' has {tensor.dtype} of shape {tuple(tensor.shape)}, the model float32 of "
+                f"{tuple(own[name].shape)}; adapt again"
+            )
 
 
 @contextlib.contextmanager

@@ -255,19 +255,30 @@ def _restore(
         )
     for (row, col), tile, block in zip(expected, parts, entry["blocks"], strict=True):
         size = (col.stop - col.start, row.stop - row.start)
-        for part, shape in ((tile.g_plus, size), (tile.g_minus, size), (tile.w_scale, size[:1])):
-            if tuple(part.shape) != shape or not part.is_floating_point():
+        for part, shape in (("g_plus", size), ("g_minus", size), ("w_scale", size[:1])):
+            values = getattr(tile, part)
+            problem = _problem(values, shape, None if part == "w_scale" else g_max)
+            if problem is not None:
                 raise ArtifactError(
-                    f"{bundle.path}: tiles.safetensors: '{block['tensors']}' has {part.dtype} of shape "
-                    f"{tuple(part.shape)}, the tile map says floats of {shape}; map the model again"
+                    f"{bundle.path}: tiles.safetensors: '{block['tensors']}.{part}' {problem}; map the model "
+                    "again"
                 )
-        both = torch.stack([tile.g_plus, tile.g_minus])
-        if float(both.min()) < 0 or float(both.max()) > g_max * (1 + 1e-6):
-            raise ArtifactError(
-                f"{bundle.path}: tiles.safetensors: '{block['tensors']}' holds a conductance outside "
-                f"[0, {g_max:g}] uS; map the model again"
-            )
     return restore_layer(linear, name, parts, hardware)
+
+
+def _problem(values: Tensor, shape: tuple[int, ...], g_max: float | None) -> str | None:
+    """What is wrong with the conductances of a block, or with its scales where ``g_max`` is None."""
+    if tuple(values.shape) != shape or values.dtype != torch.float32:
+        return f"has {values.dtype} of shape {tuple(values.shape)}, the tile map says float32 of {shape}"
+    if g_max is None:
+        outside, allowed = values < torch.finfo(values.dtype).tiny, "the scales above 0"
+    else:
+        outside = (values < 0) | (values > g_max * (1 + 1e-6))
+        allowed = f"the conductances, [0, {g_max:g}] uS"
+    if not bool(outside.any()):
+        return None
+    index = outside.nonzero()[0].tolist()
+    return f"holds {float(values[tuple(index)]):g} at {index}, outside of {allowed}"
 
 
 def _fitting(
@@ -278,6 +289,11 @@ def _fitting(
     encoder = f"{getattr(model, 'base_model_prefix', '')}."
     fits = {}
     for name, value in digital.items():
+        if value.dtype != (own[name].dtype if name in own else torch.float32):
+            raise ArtifactError(
+                f"{bundle.path}: model.safetensors: '{name}' is {value.dtype}, which no parameter of a bundle "
+                "is; map the model again"
+            )
         if name in own and own[name].shape == value.shape:
             fits[name] = value
         elif name.startswith(encoder):

@@ -35,6 +35,11 @@ def prepare(work: Path, here: Processes, resume: bool | None) -> bool:
     return bool(found)
 
 
+def last(work: Path) -> Path | None:
+    """The checkpoint of the latest step in ``work``; None if there is none."""
+    return max(_checkpoints(work), key=lambda path: int(path.name.rpartition("-")[2]), default=None)
+
+
 def _checkpoints(work: Path) -> list[Path]:
     return sorted(work.glob(f"{PREFIX_CHECKPOINT_DIR}-*"))
 

@@ -84,7 +84,10 @@ class DeployedModel(nn.Module):
         self.model = attach(self.bundle, self.model, name)
         self._attached = name
         self._digital_head = head_on_tiles(self.model, self.hardware) if record.analog_head else []
-        set_ranges(self.model, ranges)
+        try:
+            set_ranges(self.model, ranges)
+        except ArtifactError as error:
+            raise ArtifactError(f"{self.bundle.path}: adapter '{name}': {error}") from None
         if uncalibrated and calibration is not None:
             calibration(self.model)
             self.chip = None

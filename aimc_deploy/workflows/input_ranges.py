@@ -7,6 +7,7 @@ from typing import Any
 from torch import nn
 
 from aimc_deploy.config.hardware import Hardware, StaticRange
+from aimc_deploy.errors import ArtifactError
 from aimc_deploy.nn.calibrate import calibrate
 from aimc_deploy.nn.convert import analog_layers
 from aimc_deploy.tasks.data import Split, sample
@@ -52,6 +53,22 @@ def get_ranges(model: nn.Module) -> Ranges | None:
 
 
 def set_ranges(model: nn.Module, ranges: Ranges | None) -> None:
-    """Set the ranges of every analog layer, or let each token have its own."""
-    for name, layer in analog_layers(model).items():
-        layer.input_ranges = None if ranges is None else ranges.get(name)
+    """Set the ranges of every analog layer, or let each token have its own.
+
+    Raises:
+        ArtifactError: a layer has none or another number of tiles, or there are ranges of other layers.
+    """
+    layers = analog_layers(model)
+    if ranges is not None:
+        other = sorted(ranges.keys() ^ layers.keys())
+        if other:
+            which = "has no range" if other[0] in layers else "is no analog layer of the model"
+            raise ArtifactError(f"input ranges: '{other[0]}' {which}; adapt again")
+        for name, layer in layers.items():
+            asked, there = len(layer.grid.layout.row_slices), len(ranges[name])
+            if there != asked:
+                raise ArtifactError(
+                    f"input ranges: layer '{name}' has {there} and its tiles need {asked}; adapt again"
+                )
+    for name, layer in layers.items():
+        layer.input_ranges = None if ranges is None else ranges[name]

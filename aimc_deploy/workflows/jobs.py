@@ -17,7 +17,7 @@ from aimc_deploy.artifact.results import LORA_OFF, Alone, LayerErrors, Row
 from aimc_deploy.config.executor import Executor, Local
 from aimc_deploy.config.hardware import Hardware
 from aimc_deploy.config.times import seconds
-from aimc_deploy.errors import WorkerLost
+from aimc_deploy.errors import TrainingError, WorkerLost
 from aimc_deploy.nn.layer_errors import layer_errors
 from aimc_deploy.tasks.data import load_data, sample
 from aimc_deploy.tasks.features import Features
@@ -122,7 +122,11 @@ def _run_job(job: Job) -> Iterator[Row | LayerErrors]:
     def measure(time: str) -> Row:
         metrics = {}
         for ending, own in features.items():
-            found = score(task, predict(model, own, tokenizer, job.batch_size), own)
+            try:
+                found = score(task, predict(model, own, tokenizer, job.batch_size), own)
+            except TrainingError as error:
+                where = "without hardware" if job.chip == DIGITAL else f"on chip {job.chip} at {time}"
+                raise TrainingError(f"adapter '{job.adapter}' {where}: {error}") from None
             metrics |= {name + ending: value for name, value in found.items()}
         row = {
             "adapter": job.adapter if job.lora else f"{job.adapter}{LORA_OFF}",

@@ -9,6 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from aimc_deploy.errors import TrainingError
+from aimc_deploy.nn.not_finite import first_not_finite
 from aimc_deploy.tasks.features import Features
 
 
@@ -43,15 +45,26 @@ def predict(
     """Logits, (samples, labels), in the order of the data set; of spans (windows, 2, tokens).
 
     Behind the last token of a window stands minus infinity.
+
+    Raises:
+        TrainingError: the model computes something that is not finite; the message names the layer.
     """
     device = next(model.parameters()).device
     collected: dict[int, np.ndarray] = {}
     spans = False
     for places, batch in batches(features, tokenizer, batch_size):
-        found = model(**{key: value.to(device) for key, value in batch.items()})
+        inputs = {key: value.to(device) for key, value in batch.items()}
+        found = model(**inputs)
         spans = "start_logits" in found
         logits = torch.stack([found.start_logits, found.end_logits], dim=1) if spans else found.logits
-        collected.update(zip(places, logits.float().cpu().numpy(), strict=True))
+        values = logits.float().cpu().numpy()
+        if not np.isfinite(values).all():
+            raise TrainingError(
+                f"predictions are not finite numbers ({first_not_finite(model, inputs)}): the model has "
+                "diverged, or its weights or input ranges are damaged; adapt again with a lower --set "
+                "adapt.learning_rate or adapt.weight_noise"
+            )
+        collected.update(zip(places, values, strict=True))
         if advance is not None:
             advance(1)
     if not spans:

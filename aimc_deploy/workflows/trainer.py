@@ -28,6 +28,7 @@ from aimc_deploy.config.run import Adapt, Run
 from aimc_deploy.errors import ArtifactError, TrainingError
 from aimc_deploy.models.silence import silence
 from aimc_deploy.nn.convert import analog_layers, bypassed
+from aimc_deploy.nn.not_finite import broken_parameter, first_not_finite, plain
 from aimc_deploy.physics.random import derive_seed
 from aimc_deploy.tasks.features import Features
 from aimc_deploy.tasks.registry import Task
@@ -122,7 +123,9 @@ class EpochOrder(LengthGroupedSampler):
 
 
 class GuardedTrainer(Trainer):
-    """Stops at the first loss that is not a number, naming the step, before it reaches a parameter.
+    """Stops at the first loss or gradient that is not finite, before it reaches a parameter.
+
+    The error names the step, the layer and the last checkpoint; none is written of what is not finite.
 
     Args:
         gap_weight: of the gap between the logits with hardware and those without, added to the loss.
@@ -155,7 +158,35 @@ class GuardedTrainer(Trainer):
         super()._save_rng_state(output_dir)
         self.here.wait()  # before the state is written, which tells that the checkpoint is whole
 
+    def check_parameters(self) -> None:
+        """Refuse parameters that are not finite, which even finite gradients can lead to.
+
+        Raises:
+            TrainingError: one is not; the message names it.
+        """
+        model: Any = self.model
+        if (broken := broken_parameter(model)) is not None:
+            raise self._stopped(f"{broken} after step {self.state.global_step}")
+
+    def _stopped(self, what: str, where: str = "") -> TrainingError:
+        """What ends a training that has left the finite numbers."""
+        last = checkpoints.last(Path(str(self.args.output_dir)))
+        before = "there is no checkpoint before it" if last is None else f"the last good checkpoint is {last}"
+        return TrainingError(f"{what}: lower adapt.learning_rate or adapt.weight_noise; {where}{before}")
+
+    def training_step(self, model: Any, *args: Any, **kwargs: Any) -> Any:
+        """Forward and backward, and a look at the gradients while they still tell where they are from."""
+        loss = super().training_step(model, *args, **kwargs)
+        own: Any = self.model
+        grads = {name: part.grad for name, part in own.named_parameters() if part.grad is not None}
+        if not math.isfinite(float(nn.utils.get_total_norm(grads.values()))):
+            broken = [f"'{plain(name)}'" for name, grad in grads.items() if not bool(grad.isfinite().all())]
+            whose = f"gradients of {broken[0]} are not finite" if broken else "the gradients overflow"
+            raise self._stopped(f"{whose} at step {self.state.global_step}")
+        return loss
+
     def _save_checkpoint(self, *args: Any, **kwargs: Any) -> None:
+        self.check_parameters()
         try:
             super()._save_checkpoint(*args, **kwargs)
         except (OSError, RuntimeError, SafetensorError) as error:  # torch and safetensors on a full disk
@@ -180,10 +211,10 @@ class GuardedTrainer(Trainer):
             loss = loss * weight
         found = float(self.here.total(loss.detach())) / self.here.count
         if not math.isfinite(found):
-            step = self.state.global_step
-            raise TrainingError(
-                f"the loss is {found} at step {step}: lower adapt.learning_rate or "
-                "adapt.weight_noise; the last good checkpoint continues with --resume"
+            own: Any = self.model
+            raise self._stopped(
+                f"the loss is {found} at step {self.state.global_step}",
+                f"looking for what is not finite: {first_not_finite(own, inputs)}; ",
             )
         return (loss, outputs) if return_outputs else loss
 
@@ -255,7 +286,7 @@ def train(
 
     Raises:
         ArtifactError: there is nothing to resume, or a checkpoint cannot be written.
-        TrainingError: the loss is not a number, or another process has ended.
+        TrainingError: a loss, a gradient or a parameter is not finite, or another process has ended.
     """
     adapt = config.adapt
     resume = checkpoints.prepare(work, here, resume)
@@ -285,6 +316,7 @@ def train(
     losses = keep_apart(trainer, work.parent.with_suffix(".runs") / work.name)
     with silence(), together():
         trainer.train(resume_from_checkpoint=resume)
+    trainer.check_parameters()
     if losses is not None:
         progress.say(f"losses: tensorboard --logdir {losses}")
     model.eval()

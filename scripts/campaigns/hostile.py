@@ -20,11 +20,12 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from small_bundle import change_manifest, sealed
 from tiny_deployment import files_of
 
 from aimc_deploy.artifact import bundle as artifact
 from aimc_deploy.artifact.bundle import Bundle
-from aimc_deploy.artifact.manifest import MANIFEST, _seal
+from aimc_deploy.artifact.manifest import MANIFEST
 from aimc_deploy.config.load import load_faults, load_run, load_task
 from aimc_deploy.errors import AimcError
 from campaigns import target
@@ -360,27 +361,27 @@ class Cases:
             "libraries nested": lambda content: content.update(libraries={"a": {"b": {}}}),
         }
         for label, change in changes.items():
-            yield label, self.bundle(partial(_manifest, change=change))
+            yield label, self.bundle(partial(change_manifest, change=change))
         for label, data in JSONS.items():
             yield label, self.bundle(partial(_write, name=MANIFEST, data=data))
 
     def json(self) -> Iterator[tuple[str, Step]]:
         for name in ("tile_map.json", "adapters/one/adapter.json"):
             for label, data in JSONS.items():
-                yield f"{name}: {label}", self.bundle(partial(_sealed, files={name: data}))
+                yield f"{name}: {label}", self.bundle(partial(sealed, files={name: data}))
 
     def tensors(self) -> Iterator[tuple[str, Step]]:
         for label, data in SAFETENSORS.items():
             for name in TENSORS:
-                yield f"{name}: {label}", self.bundle(partial(_sealed, files={name: data}))
+                yield f"{name}: {label}", self.bundle(partial(sealed, files={name: data}))
 
     def pickles(self) -> Iterator[tuple[str, Step]]:
         for label, data in PICKLES.items():
             for name in ("tiles.safetensors", "config.json", "adapters/one/adapter_model.safetensors"):
-                yield f"{label} as {name}", self.bundle(partial(_sealed, files={name: data}))
+                yield f"{label} as {name}", self.bundle(partial(sealed, files={name: data}))
             yield f"{label} as {MANIFEST}", self.bundle(partial(_write, name=MANIFEST, data=data))
             for name in ("model.pkl", "adapters/one/adapter_model.bin"):
-                yield f"{label} as {name}", self.bundle(partial(_sealed, files={name: data}))
+                yield f"{label} as {name}", self.bundle(partial(sealed, files={name: data}))
             yield f"{label} as a recipe", self.yaml(data)
 
     def journals(self) -> Iterator[tuple[str, Step]]:
@@ -405,26 +406,9 @@ class Cases:
             yield f"{label}, as a fault map", self.yaml(data, load_faults)
 
 
-def _manifest(path: Path, change: Callable[[dict[str, Any]], object]) -> None:
-    """Change a manifest, and seal it again."""
-    content = json.loads((path / MANIFEST).read_bytes())
-    del content["manifest_sha256"]
-    change(content)
-    content["manifest_sha256"] = _seal(content)
-    (path / MANIFEST).write_text(json.dumps(content))
-
-
-def _sealed(path: Path, files: Mapping[str, bytes]) -> None:
-    """Put files into a bundle, with a manifest that fits."""
-    for name, data in files.items():
-        (path / name).write_bytes(data)
-        entry = {"sha256": sha256(data).hexdigest(), "size": len(data)}
-        _manifest(path, lambda content, name=name, entry=entry: content["files"].update({name: entry}))
-
-
 def _twin(path: Path, one: str, other: str) -> None:
     (path / one).parent.mkdir(exist_ok=True)
-    _sealed(path, {one: (path / other).read_bytes()})
+    sealed(path, {one: (path / other).read_bytes()})
 
 
 def _write(path: Path, name: str, data: bytes) -> None:
