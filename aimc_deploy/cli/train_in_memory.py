@@ -73,8 +73,8 @@ def _study(
 
     with loading(output):
         from aimc_deploy.workflows import study as workflow
-        from aimc_deploy.workflows.study.studies import study
-    asked = study(name, epochs)
+        from aimc_deploy.workflows.study import studies
+    asked = studies.study(name, epochs)
     if dry_run:
         listed = workflow.listed(asked, folder, seeds)
         payload = [
@@ -84,7 +84,9 @@ def _study(
 
         def human() -> None:
             for part in listed:
-                out.print(f"{part.done} of {part.runs}  {part.point.label}")
+                point = part.point
+                where = "" if point.x is None else f", {asked.axis} {studies.place(point.x)}"
+                out.print(f"{part.done} of {part.runs}  {point.method}{where}")
 
         emit(output, payload, human)
         done, runs = sum(part.done for part in listed), sum(part.runs for part in listed)

@@ -16,7 +16,7 @@ from aimc_deploy.errors import ConfigError, WorkerLost
 from aimc_deploy.workflows import executors
 from aimc_deploy.workflows.progress import Progress, Silent
 from aimc_deploy.workflows.study.job import Job, Row, Work, compute, kept
-from aimc_deploy.workflows.study.results import Candidate, Results, cell, results, write
+from aimc_deploy.workflows.study.results import Candidate, Results, cell, gathered, write
 from aimc_deploy.workflows.study.studies import Point, Study
 
 __all__ = ["StudyResult", "advice", "listed", "run"]
@@ -107,7 +107,7 @@ def run(
     cells = [
         cell(point, *chosen[point], [reported[job.key] for job in jobs[point]]) for point in study.points
     ]
-    found = results(study, range(seeds), CHOOSING_SEED, cells, warnings)
+    found = gathered(study, range(seeds), CHOOSING_SEED, cells, warnings)
     return StudyResult(found, write(out, found), work.kept)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
@@ -53,7 +54,7 @@ class Job:
         """SHA-256 of all that its row depends on, down to the last bit."""
         content: list[Any] = [ROWS, None if self.settings is None else self.settings.essentials()]
         content += [self.lr, self.epochs, self.seed, self.part]
-        content += [SIZES, BATCH, TRAIN, VALIDATION, SPLIT_SEED, DIGITAL_RATE, versions()]
+        content += [SIZES, BATCH, TRAIN, VALIDATION, SPLIT_SEED, DIGITAL_RATE, _libraries()]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
@@ -80,8 +81,13 @@ class Row(BaseModel):
 
 
 def versions() -> dict[str, str]:
-    """Of all that rows depend on."""
-    return {"aimc-deploy": __version__} | {name: metadata.version(name) for name in LIBRARIES}
+    """Of this package and of the libraries that rows depend on."""
+    return {"aimc-deploy": __version__, **_libraries()}
+
+
+@lru_cache
+def _libraries() -> dict[str, str]:
+    return {name: metadata.version(name) for name in LIBRARIES}
 
 
 def kept(out: Path, job: Job) -> Row | None:

@@ -117,7 +117,7 @@ def cell(point: Point, lr: float, candidates: Sequence[Candidate], rows: Sequenc
     )
 
 
-def results(
+def gathered(
     study: Study, seeds: Sequence[int], choosing_seed: int, cells: Sequence[Cell], warnings: Sequence[str]
 ) -> Results:
     """All of a study."""
@@ -186,16 +186,17 @@ def drawn(found: Results) -> bytes:
 
 def _lines(found: Results) -> list[dict[str, Any]]:
     """One for each run, all with the same columns; of the first layer, the state of its arrays."""
-    lines = []
+    lines, states = [], []
     for own in found.cells:
         for row in own.rows:
             line: dict[str, Any] = {"study": found.name, "method": own.method, found.axis: own.x}
             line |= {"epochs": own.epochs, "lr": own.lr, "seed": row.seed, "accuracy": row.accuracy}
-            line |= {"loss": row.loss, "stopped": row.stopped}
+            lines.append(line | {"loss": row.loss, "stopped": row.stopped})
             arrays = row.first_layer["arrays"] if row.first_layer else {}
-            line |= {
-                f"{array}.{key}": value for array, state in arrays.items() for key, value in state.items()
-            }
-            lines.append(line)
-    columns = dict.fromkeys(key for line in lines for key in line)
-    return [{key: line.get(key) for key in columns} for line in lines]
+            states.append(
+                {f"{name}.{key}": value for name, state in arrays.items() for key, value in state.items()}
+            )
+    columns = sorted({key for state in states for key in state})
+    return [
+        line | {key: state.get(key) for key in columns} for line, state in zip(lines, states, strict=True)
+    ]

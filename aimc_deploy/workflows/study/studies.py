@@ -15,8 +15,8 @@ from aimc_deploy.config.in_memory import InMemory
 from aimc_deploy.errors import ConfigError
 
 DIGITAL = "digital SGD"
-SGD_RATES = (0.5, 1.0, 2.0)
-RATES = (0.05, 0.1, 0.2)
+SGD_RATES = (0.2, 0.5, 1.0, 2.0)
+RATES = (0.05, 0.1, 0.2, 0.4)
 COLUMNS = 8
 """Read at a time, of 64, 64 and 32."""
 
@@ -38,11 +38,6 @@ class Point:
     settings: InMemory | None
     rates: tuple[float, ...]
     epochs: int
-
-    @property
-    def label(self) -> str:
-        """Short words for a list."""
-        return self.method if self.x is None else f"{self.method}, {place(self.x)}"
 
 
 def place(x: float | str) -> str:
@@ -194,7 +189,7 @@ def _symmetric_point(epochs: int | None) -> Study:
 
 
 def _noise(epochs: int | None) -> Study:
-    epochs = epochs or 20
+    epochs, rates = epochs or 20, (0.1, 0.2, 0.4, 0.8)  # what is read must stand out from the noise
     methods = {
         "residual": _residual(0.4),
         "residual v2, beta 0.05": _residual(0.4, "residual_v2", transfer_lr=0.05),
@@ -202,7 +197,7 @@ def _noise(epochs: int | None) -> Study:
         "TT-v2, gamma 0.4": _residual(0.4, "tt_v2"),
     }
     points = [
-        Point(method, noise, _settings(algorithm | {"read_noise": noise}, {"tau": 0.8}), RATES, epochs)
+        Point(method, noise, _settings(algorithm | {"read_noise": noise}, {"tau": 0.8}), rates, epochs)
         for method, algorithm in methods.items()
         for noise in (0.0, 0.3, 1.0)
     ]
@@ -216,7 +211,11 @@ def _states(epochs: int | None) -> Study:
         "residual, gamma 0.4": (_residual(0.4, **PULSED), 0.8, RATES),
         "TT-v2, gamma 0.4": (_residual(0.4, "tt_v2", **PULSED), 0.8, RATES),
         "TT-v2, gamma 0": (_residual(0.0, "tt_v2", **PULSED), 0.8, RATES),
-        "mixed precision": ({"kind": "mixed_precision"}, 0.8, (0.03, 0.1, 0.3)),
+        "mixed precision, momentum 0.9": (
+            {"kind": "mixed_precision", "momentum": 0.9},
+            0.8,
+            (0.03, 0.1, 0.3),
+        ),
     }
     points = [
         Point(method, states, _settings(algorithm, {"tau": tau, "states": states}), rates, epochs)
