@@ -27,6 +27,7 @@ from aimc_deploy.cli import (
     run,
     sweep,
     tasks,
+    train_in_memory,
     verify,
 )
 from aimc_deploy.cli.output import INTERRUPTED, guarded
@@ -57,6 +58,7 @@ for name, function in {
     "report": report.command,
     "run": run.command,
     "sweep": sweep.command,
+    "train-in-memory": train_in_memory.command,
     "inspect": inspect.command,
     "verify": verify.command,
     "tasks": tasks.command,

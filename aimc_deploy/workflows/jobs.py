@@ -29,6 +29,7 @@ from aimc_deploy.workflows.deployed import DeployedModel
 from aimc_deploy.workflows.finished import Finished
 from aimc_deploy.workflows.input_ranges import calibrate_ranges
 from aimc_deploy.workflows.logits import batches, predict
+from aimc_deploy.workflows.threads import one_thread
 
 SECOND = "_mm"  # ends the metrics of a second dev set: MNLI's of other genres
 WATCHED = 8  # samples with which the errors of layers are measured
@@ -94,17 +95,6 @@ def run_jobs(jobs: list[Job], executor: Executor, finished: Finished) -> Iterato
             )
         finished.write(job, ended.value)
         yield from ended.value
-
-
-@contextlib.contextmanager
-def one_thread() -> Iterator[None]:
-    """Compute on one thread inside the block, as every worker does."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 def _in_worker(job: Job) -> list[Row | LayerErrors]:

@@ -9,10 +9,10 @@ from aimc_deploy.artifact.results import summarise
 from aimc_deploy.config.executor import Local
 from aimc_deploy.config.run import Run
 from aimc_deploy.workflows.evaluate import EvaluateResult
-from aimc_deploy.workflows.jobs import one_thread
 from aimc_deploy.workflows.run import deploy
 from aimc_deploy.workflows.sweep.reckon import costs
 from aimc_deploy.workflows.sweep.row import Row, Spread
+from aimc_deploy.workflows.threads import one_thread
 
 
 def measure(config: Run, bundle: Path, key: str) -> Row:
