@@ -37,7 +37,7 @@ class AdapterRecord(BaseModel):
 
     task: str
     metric: str
-    method: Literal["lora", "head", "full"]
+    method: Literal["lora", "head", "layers", "full"]
     kind: Kind = "classes"
     num_labels: Annotated[int, Field(ge=1)]
     hardware_aware: bool

@@ -73,9 +73,16 @@ class Adapt(Model):
     """How a task is learned on fixed analog weights."""
 
     method: Annotated[
-        Literal["lora", "head", "full"],
-        Field(description="LoRA and the head, the head alone, or all weights, in a bundle of their own"),
+        Literal["lora", "head", "layers", "full"],
+        Field(
+            description="what is trained: LoRA and the head; the head alone; the head and some layers, in "
+            "memory; all weights, in a bundle of their own"
+        ),
     ] = "lora"
+    layers: Annotated[
+        tuple[str, ...],
+        Field(description="with method: layers, which analog layers: shell patterns of module names"),
+    ] = ()
     hardware_aware: Annotated[
         bool, Field(description="simulate the hardware in the forward pass of training")
     ] = True
@@ -162,7 +169,7 @@ class Adapt(Model):
 
     def _can_be_in_memory(self) -> None:
         if self.method == "full":
-            raise ValueError("in_memory: is of adapters (method: lora or head)")
+            raise ValueError("in_memory: is of adapters (method: lora, head or layers)")
         if self.analog_head:
             raise ValueError("in_memory: the head learns in memory already: leave out analog_head")
         if self.lora.dora:
@@ -189,13 +196,17 @@ class Adapt(Model):
         for key, given in only_chips.items():
             if given and not meets_chips:
                 raise ValueError(
-                    f"{key}: only what is trained on chips meets one (method: lora or head, noise: chips, "
+                    f"{key}: only what is trained on chips meets one (not method: full; noise: chips, "
                     "with hardware)"
                 )
         if self.chip is not None and (self.schedule or self.youngest != "0s" or self.noise_level != 1.0):
             raise ValueError("chip: one chip has one age and its own noise: leave out the other settings")
         if self.analog_head and self.method != "lora":
             raise ValueError("analog_head: is of LoRA adapters (method: lora)")
+        if (self.method == "layers") != bool(self.layers):
+            raise ValueError("layers: says which layers method: layers trains: give both or none of them")
+        if self.method == "layers" and self.in_memory is None:
+            raise ValueError("method: layers trains them in memory: say how with in_memory")
         if self.in_memory is not None:
             self._can_be_in_memory()
         if not self.hardware_aware and (self.noise_ramp or self.gap_weight):

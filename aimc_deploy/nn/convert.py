@@ -39,8 +39,8 @@ def restore_layer(layer: nn.Linear, name: str, tiles: Iterable[Tile], hardware: 
     return AnalogLinear(Grid(layout, tuple(tiles)), layer.bias, name, hardware).train(layer.training)
 
 
-def replace_layers(model: nn.Module, layers: Mapping[str, AnalogLinear]) -> None:
-    """Put each analog layer at its name in ``model``."""
+def replace_layers(model: nn.Module, layers: Mapping[str, nn.Module]) -> None:
+    """Put each layer at its name in ``model``."""
     for name, layer in layers.items():
         parent, _, child = name.rpartition(".")
         setattr(model.get_submodule(parent), child, layer)

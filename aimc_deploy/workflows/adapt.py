@@ -16,7 +16,7 @@ from aimc_deploy.artifact.files import write_json
 from aimc_deploy.config.run import Run
 from aimc_deploy.config.times import label, seconds
 from aimc_deploy.errors import ConfigError
-from aimc_deploy.nn.convert import analog_layers, base_sha256, drift, program
+from aimc_deploy.nn.convert import analog_layers, base_sha256, drift, program, replace_layers
 from aimc_deploy.nn.head import head_on_tiles, restore_head
 from aimc_deploy.physics.device import device_model
 from aimc_deploy.tasks.data import load_data, sample
@@ -39,6 +39,7 @@ from aimc_deploy.workflows.adapters import (
     device_of,
     fit_head,
     go_on_from,
+    layers_that_fit,
     lora_switched_off,
     read_record,
     train_head,
@@ -49,6 +50,7 @@ from aimc_deploy.workflows.in_memory import out_of_memory, put_into_memory
 from aimc_deploy.workflows.input_ranges import calibrate_ranges, get_ranges, set_ranges
 from aimc_deploy.workflows.logits import batch_count, predict
 from aimc_deploy.workflows.map import create_bundle, map_again
+from aimc_deploy.workflows.own_layers import take_off_tiles, write_layers
 from aimc_deploy.workflows.processes import Processes
 from aimc_deploy.workflows.progress import Progress, Silent
 from aimc_deploy.workflows.trackers import check_trackers
@@ -128,10 +130,11 @@ def run(
             go_on_from(model, bundle, adapt.start_from)
         if adapt.analog_head:
             head_on_tiles(model, config.hardware, train=True)
-    elif adapt.method == "head":
-        train_head(model)
-    else:
+    elif adapt.method == "full":
         model.requires_grad_(True)
+    else:
+        train_head(model)
+    taken = take_off_tiles(model, layers_that_fit(model, "adapt.layers", adapt.layers))
     model.to(device)
     calibrate_ranges(model, config.hardware, task, train, tokenizer, max_length, config.seed)
     ranges, parameters = get_ranges(model), trainable_parameters(model)
@@ -161,7 +164,10 @@ def run(
     if adapt.method == "full":
         map_again(model, bundle, config.hardware)
         model.to(device)
+    own_layers = {name: model.get_submodule(name) for name in taken}
+    replace_layers(model, taken)
     after = base_sha256(model)
+    replace_layers(model, own_layers)
     trained_head = head_on_tiles(model, config.hardware) if adapt.analog_head else []
     set_ranges(model, ranges)
     record = AdapterRecord(
@@ -194,7 +200,13 @@ def run(
         bundle = _create_full(config, bundle, model, tokenizer, out, name, existing == "replace")
     else:
         assert after == before, "training changed the analog base"
-    bundle.put(f"adapters/{name}", lambda folder: write_adapter(folder, model, record, bundle))
+
+    def write(folder: Path) -> None:
+        write_adapter(folder, model, record, bundle)
+        if own_layers:
+            write_layers(folder, model, own_layers)
+
+    bundle.put(f"adapters/{name}", write)
     shutil.rmtree(work, ignore_errors=True)
     with contextlib.suppress(OSError):  # other runs keep theirs there
         work.parent.rmdir()

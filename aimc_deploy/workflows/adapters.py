@@ -1,15 +1,16 @@
 """Adapters in a bundle: plain PEFT files, the head included, and what they were trained for.
 
 ``adapters/NAME/adapter.json`` tells the task, the method, the hardware and the static input ranges. A
-LoRA adapter is PEFT's own two files beside it. Where only the head was trained (``method: head``), and where
-all weights were (``method: full``), which are then the bundle's tiles, there is ``head.safetensors``.
+LoRA adapter is PEFT's own two files beside it; any other has ``head.safetensors``. That is all where only the
+head was trained (``method: head``), and where all weights were (``method: full``), which are then the
+bundle's tiles; ``method: layers`` has those beside it that it trained itself.
 """
 
 from __future__ import annotations
 
 import contextlib
 import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
@@ -64,21 +65,34 @@ def read_record(bundle: Bundle, name: str) -> AdapterRecord:
     return validated(AdapterRecord, bundle.read_json(file), bundle.path / file)
 
 
+def layers_that_fit(model: nn.Module, key: str, patterns: Iterable[str]) -> list[str]:
+    """The names of the analog layers that one of these shell patterns fits.
+
+    Args:
+        key: the setting that they are the value of.
+
+    Raises:
+        ConfigError: one fits none.
+    """
+    there = sorted(analog_layers(model))
+    patterns = tuple(patterns)
+    for pattern in patterns:
+        if not any(fnmatchcase(name, pattern) for name in there):
+            raise ConfigError(
+                f"{key}: '{pattern}' fits no analog layer; they are called as {there[0]} and "
+                f"{len(there) - 1} others: see `aimc-deploy inspect`"
+            )
+    return [name for name in there if any(fnmatchcase(name, pattern) for pattern in patterns)]
+
+
 def add_lora(model: PreTrainedModel, kind: Kind, lora: Lora) -> PeftModel:
     """LoRA on the analog layers that ``lora`` says; the head is trained beside it, all else is frozen.
 
     Raises:
         ConfigError: a pattern fits no analog layer.
     """
-    there = sorted(analog_layers(model))
-    for key, patterns in (("layers", lora.layers), ("ranks", tuple(own.layers for own in lora.ranks))):
-        for pattern in patterns:
-            if not any(fnmatchcase(name, pattern) for name in there):
-                raise ConfigError(
-                    f"adapt.lora.{key}: '{pattern}' fits no analog layer; they are called as {there[0]} and "
-                    f"{len(there) - 1} others: see `aimc-deploy inspect`"
-                )
-    targets = [name for name in there if any(fnmatchcase(name, pattern) for pattern in lora.layers)]
+    targets = layers_that_fit(model, "adapt.lora.layers", lora.layers)
+    layers_that_fit(model, "adapt.lora.ranks", [own.layers for own in lora.ranks])
     ranks = {name: own.r for own in reversed(lora.ranks) for name in targets if fnmatchcase(name, own.layers)}
     config = LoraConfig(
         task_type=TaskType.QUESTION_ANS if kind == "spans" else TaskType.SEQ_CLS,
@@ -213,7 +227,7 @@ def attach(bundle: Bundle, model: PreTrainedModel, name: str) -> nn.Module:
             bundle.file(file)
     if record.method != "lora":
         head = bundle.read_tensors(f"{folder}/head.safetensors")
-        _check_same(head, head_state(model), bundle.path / folder / "head.safetensors")
+        check_same(head, head_state(model), bundle.path / folder / "head.safetensors")
         model.load_state_dict(head, strict=False)
         adapted: nn.Module = model
     else:
@@ -233,7 +247,7 @@ def attach(bundle: Bundle, model: PreTrainedModel, name: str) -> nn.Module:
                     f"{bundle.path}/{folder} does not fit the model ({brief(error)}); adapt again"
                 ) from None
             own = get_peft_model_state_dict(adapted, save_embedding_layers=False)
-            _check_same(tensors, own, bundle.path / folder / WEIGHTS)
+            check_same(tensors, own, bundle.path / folder / WEIGHTS)
             set_peft_model_state_dict(adapted, tensors)
     return adapted.eval()
 
@@ -253,11 +267,12 @@ def _check_settings(bundle: Bundle, file: str) -> None:
                 )
         case _:
             raise ArtifactError(
-                f"{bundle.path}/{file} does not describe a LoRA adapter (peft_type, r, lora_alpha); adapt again"
+                f"{bundle.path}/{file} does not describe a LoRA adapter (peft_type, r, lora_alpha); "
+                "adapt again"
             )
 
 
-def _check_same(tensors: Mapping[str, Tensor], own: Mapping[str, Tensor], where: Path) -> None:
+def check_same(tensors: Mapping[str, Tensor], own: Mapping[str, Tensor], where: Path) -> None:
     """Refuse tensors of an adapter that are not, by name, shape and type, those that the model has.
 
     Raises:

@@ -13,11 +13,13 @@ from aimc_deploy.artifact.bundle import Bundle
 from aimc_deploy.config.hardware import Hardware, StaticRange
 from aimc_deploy.config.times import seconds
 from aimc_deploy.errors import ArtifactError
-from aimc_deploy.nn.convert import analog_layers, base_sha256, drift, program
+from aimc_deploy.nn.analog_linear import AnalogLinear
+from aimc_deploy.nn.convert import analog_layers, base_sha256, drift, program, replace_layers
 from aimc_deploy.nn.head import Place, head_layers, head_on_tiles, restore_head
 from aimc_deploy.workflows.adapters import attach, fit_head, read_record
 from aimc_deploy.workflows.base import read_hardware, read_model
 from aimc_deploy.workflows.input_ranges import set_ranges
+from aimc_deploy.workflows.own_layers import put_layers
 
 Calibration = Callable[[nn.Module], None]
 
@@ -37,6 +39,7 @@ class DeployedModel(nn.Module):
         self.chip: int | None = None
         self.age_s = 0.0
         self._digital_head: list[Place] = []  # what an analog head stands in the place of
+        self._own_layers: dict[str, AnalogLinear] = {}  # what the adapter's stand in the place of
         self._attached: str | None = None  # the adapter asked for, or the stage of it
         self.model: Any = read_model(bundle, self.hardware)
 
@@ -80,8 +83,12 @@ class DeployedModel(nn.Module):
         restore_head(self._digital_head)
         if isinstance(self.model, PeftModel):
             self.model = self.model.unload()
+        back, self._own_layers = self._own_layers, {}
+        replace_layers(self.model, back)
         self.model = fit_head(self.model, record.kind, record.num_labels)
         self.model = attach(self.bundle, self.model, name)
+        if record.method == "layers":
+            self._own_layers = put_layers(self.bundle, self.model, name)
         self._attached = name
         self._digital_head = head_on_tiles(self.model, self.hardware) if record.analog_head else []
         try:
@@ -95,6 +102,10 @@ class DeployedModel(nn.Module):
             for layer in head_layers(self.model):
                 layer.program(self.seed, self.chip)
                 layer.drift(self.age_s)
+            for layer in back.values():
+                layer.program(self.seed, self.chip)
+            if back:
+                drift(self.model, self.age_s)  # all of it: tiles that share a compensation need each other
 
     def program(self, chip: int = 0) -> DeployedModel:
         """Write the weights to chip number ``chip``; it is at 0 s until :meth:`drift`."""

@@ -39,7 +39,7 @@ from aimc_deploy.workflows.progress import Progress
 from aimc_deploy.workflows.trackers import Arguments, keep_apart, parameters
 from aimc_deploy.workflows.training_noise import training_noise
 
-LEARNING_RATE = {"lora": 2.0e-4, "head": 2.0e-4, "full": 5.0e-5}
+LEARNING_RATE = {"lora": 2.0e-4, "head": 2.0e-4, "layers": 2.0e-4, "full": 5.0e-5}
 
 
 def training_arguments(
