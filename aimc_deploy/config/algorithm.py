@@ -80,7 +80,7 @@ class _Transfer(Model):
     transfer_lr: Annotated[
         float, Field(gt=0, description="of what is read, written to the weight; follows the schedule")
     ] = 0.1
-    columns: Annotated[int, Field(ge=1, description="read at a time")] = 1
+    columns: Annotated[int | None, Field(ge=1, description="read at a time; null: all")] = 1
     every: Annotated[int, Field(ge=1, description="steps between reads")] = 1
     read_noise: Annotated[float, Field(ge=0, description="standard deviation, weight units")] = 0.0
     calibration: Calibration = NoCalibration()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from pydantic import BeforeValidator, Field, field_validator
 
@@ -40,19 +40,40 @@ class InMemory(Model):
     ] = 0.25
     learn_scale: Annotated[bool, Field(description="train the digital scale behind the array, too")] = True
 
+    _suited: ClassVar[dict[str, dict[str, Any]]] = {}
+
     @field_validator("algorithm", mode="before")
     @classmethod
     def _of_the_default_kind(cls, algorithm: Any) -> Any:
         """So that one setting of the default algorithm can be changed alone."""
         if isinstance(algorithm, dict):
-            return {"kind": cls.model_fields["algorithm"].default.kind, **algorithm}
+            algorithm = {"kind": cls.model_fields["algorithm"].default.kind, **algorithm}
+            return cls._suited.get(algorithm["kind"], {}) | algorithm
         return algorithm
 
 
 class AdaptInMemory(InMemory):
     """How what an adaptation trains is learned in memory: LoRA's matrices, the head, or chosen layers."""
 
-    algorithm: Algorithm = MixedPrecision()
+    _suited = {"mixed_precision": {"adam": True, "momentum": 0.9}} | {
+        kind: {"columns": None, **more}
+        for kind, more in {
+            "residual": {},
+            "residual_v2": {},
+            "tt_v2": {"gamma": 0.4},
+            "chopped_tt_v2": {"gamma": 0.4},
+            "agad": {"gamma": 0.4},
+            "e_rider": {},
+        }.items()
+    }
+
+    algorithm: Annotated[
+        Algorithm,
+        Field(
+            description="by its kind alone: one set for adapters, which learn in few steps (Adam in mixed "
+            "precision, every column read in each step)"
+        ),
+    ] = MixedPrecision(adam=True, momentum=0.9)
     learning_rate: Annotated[
         float | None, Field(gt=0, description="of the pulses, in weight units; null: the algorithm's own")
     ] = None

@@ -30,9 +30,21 @@ def adapters_for(bundle: Bundle, config: Run) -> tuple[str, ...]:
         for name, record in records.items()
         if record.task == task and record.training.get("chip") in (None, config.evaluate.chip)
     }
+    of_chips = {
+        name: record.training["chip"]
+        for name, record in records.items()
+        if record.task == task and name not in own
+    }
     # The adapters of a schedule are measured with it.
     staged = {stage.adapter for record in own.values() for stage in record.stages}
     own = {name: record for name, record in own.items() if name not in staged}
+    if of_chips and not own:
+        there = ", ".join(f"'{name}' for chip {chip}" for name, chip in of_chips.items())
+        raise ArtifactError(
+            f"{bundle.path} has adapters for '{task}' that were trained on one chip only ({there}): use that "
+            f"chip (--chip {next(iter(of_chips.values()))}), name an adapter with --adapter, or train one for "
+            f"all with `aimc-deploy adapt --task {task}`"
+        )
     if not own:
         raise ArtifactError(
             f"{bundle.path} has no adapter for '{task}': train one with `aimc-deploy adapt --task {task}`"

@@ -58,9 +58,11 @@ def test_it_learns_the_task_on_a_chip_and_is_evaluated_like_any_other(
     assert adapted is not None
     if method == "lora":  # the features of a random encoder are not enough for a head alone
         assert adapted > 0.7, "chance is one half, one standard error of 120 samples 0.046"
-    measured = evaluate.run(configure(mapped, evaluate={"chips": 1, "times": ("0s",)})).results
+    measured = evaluate.run(configure(mapped, evaluate={"chip": 0, "times": ("0s",)})).results
     assert [row.adapter for row in measured.rows] == [result.name]
     assert measured.rows[0].metrics["accuracy"] == adapted
+    with pytest.raises(ArtifactError, match=rf"'{result.name}' for chip 0\): use .*--chip 0"):
+        evaluate.run(configure(mapped))
 
 
 def test_the_files_are_those_of_a_digital_adapter(mapped: Path, configure: Configure) -> None:

@@ -68,7 +68,7 @@ class Transfer(Algorithm):
         if (self.steps + 1) % described.every:
             return
         visit = (self.steps + 1) // described.every - 1
-        cols = columns_at(visit, described.columns, x.shape[1])
+        cols = columns_at(visit, described.columns or x.shape[1], x.shape[1])
         self.transfer(self.p.read(described.read_noise, cols), cols, described.transfer_lr * schedule)
 
     @abstractmethod
