@@ -153,32 +153,31 @@ def _gamma(epochs: int | None) -> Study:
 def _symmetric_point(epochs: int | None) -> Study:
     epochs, tau = epochs or 20, 0.8
     chip = {"tau": tau, "states": 1200, "cycle_to_cycle": 0.3}
-    zero_shift = {name: {"kind": "zero_shift", "pulses": name} for name in (500, 2000)}
+    every: tuple[float, ...] = (0.0, 0.1, 0.3)
     methods: dict[str, tuple[dict[str, Any], dict[str, Any], tuple[float, ...]]] = {
-        "Analog SGD, expected": (SGD, {"tau": tau}, SGD_RATES),
-        "Analog SGD": (SGD | PULSED, chip, SGD_RATES),
+        "Analog SGD, expected": (SGD, {"tau": tau}, every),
+        "Analog SGD": (SGD | PULSED, chip, every),
     }
-    for name, calibration in {
-        "no calibration": {"kind": "none"},
-        "500 pulses": zero_shift[500],
-        "2000 pulses": zero_shift[2000],
-        "oracle": {"kind": "oracle"},
-    }.items():
-        methods[f"residual, {name}"] = (_residual(0.4, calibration=calibration, **PULSED), chip, RATES)
+    for name, calibration, spreads in (
+        ("no calibration", {"kind": "none"}, every),
+        ("500 pulses", {"kind": "zero_shift", "pulses": 500}, (0.3,)),
+        ("2000 pulses", {"kind": "zero_shift", "pulses": 2000}, (0.1, 0.3)),
+        ("oracle", {"kind": "oracle"}, (0.3,)),
+    ):
+        methods[f"residual, {name}"] = (_residual(0.4, calibration=calibration, **PULSED), chip, spreads)
     for flips, follow in ((0.02, 0.02), (0.1, 0.02), (0.1, 0.1)):
         rider = _residual(0.1, "e_rider", flip_probability=flips, follow=follow, **PULSED)
-        methods[f"E-RIDER, p {flips:g}, eta {follow:g}"] = (rider, chip, RATES)
+        methods[f"E-RIDER, p {flips:g}, eta {follow:g}"] = (rider, chip, (0.3,))
     points = [
         Point(
             method,
             spread,
             _settings(algorithm, device | {"symmetric_point": {"spread": spread * tau}}),
-            rates,
+            SGD_RATES if algorithm["kind"] == "analog_sgd" else RATES,
             epochs,
         )
-        for method, (algorithm, device, rates) in methods.items()
-        for spread in (0.0, 0.1, 0.3)
-        if spread or "oracle" not in method
+        for method, (algorithm, device, spreads) in methods.items()
+        for spread in spreads
     ]
     return Study(
         "symmetric-point",
