@@ -115,7 +115,7 @@ COMMANDS: dict[str, tuple[str, set[str]]] = {
 }
 SHORT = {"--task": "-t", "--bundle": "-b", "--config": "-c"}
 OPTION = re.compile(r"^│ (?:\* )? *(--[a-z-]+)(?: +(-[a-z])\b)?", re.MULTILINE)
-COMMAND = re.compile(r"^│ ([a-z-]+) ", re.MULTILINE)
+COMMAND = re.compile(r"^│ ([a-z][a-z-]*) ", re.MULTILINE)
 HEAVY = ("torch", "transformers", "peft", "datasets", "accelerate", "numpy", "sklearn", "matplotlib")
 # The last line of standard output lists what a command should not have imported.
 LIGHT = f"""

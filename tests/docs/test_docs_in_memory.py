@@ -1,8 +1,8 @@
-"""docs/in_memory.md is what the results of the studies give, and these are of the studies as they are today."""
+"""docs/in_memory.md is what the results of the studies give, and these are of the studies as they are."""
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
 from pathlib import Path
 from types import ModuleType
 
@@ -17,14 +17,10 @@ RESULTS = ROOT / "docs" / "in_memory"
 MEASURED = sorted(RESULTS.glob("*.json"))
 
 
-@pytest.fixture(scope="module")
-def script() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("in_memory_page", ROOT / "scripts" / "in_memory_page.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+@pytest.fixture
+def script(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    monkeypatch.syspath_prepend(ROOT / "scripts")
+    return importlib.import_module("in_memory_page")
 
 
 def made(name: str, **accuracies: tuple[float, ...]) -> Results:
