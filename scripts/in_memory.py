@@ -55,9 +55,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     commands = parser.add_subparsers(required=True)
     measuring = commands.add_parser("measure", help="run what is not finished")
-    measuring.add_argument(
-        "studies", nargs="*", default=list(STUDIES), choices=[*STUDIES, []], metavar="STUDY"
-    )
+    measuring.add_argument("--studies", nargs="+", default=STUDIES, choices=STUDIES, help="only these")
     measuring.add_argument("--work", type=Path, default=ROOT / "runs", help="folder for the runs [runs]")
     measuring.add_argument("--seeds", type=int, default=5, help="of each point [5]")
     measuring.add_argument("--workers", type=int, help="runs at a time [one a processor]")

@@ -98,6 +98,10 @@ COMMANDS: dict[str, tuple[str, set[str]]] = {
             *SHOWN,
         },
     ),
+    "train-in-memory": (
+        "",
+        {"--study", "--seeds", "--epochs", "--workers", "--out", "--dry-run", *SHOWN},
+    ),
     "inspect": ("", {"--bundle", *SHOWN}),
     "verify": ("", {"--bundle", *SHOWN}),
     "tasks": ("", {"--data-dir", *SHOWN}),
@@ -111,7 +115,7 @@ COMMANDS: dict[str, tuple[str, set[str]]] = {
 }
 SHORT = {"--task": "-t", "--bundle": "-b", "--config": "-c"}
 OPTION = re.compile(r"^│ (?:\* )? *(--[a-z-]+)(?: +(-[a-z])\b)?", re.MULTILINE)
-COMMAND = re.compile(r"^│ ([a-z]+) ", re.MULTILINE)
+COMMAND = re.compile(r"^│ ([a-z][a-z-]*) ", re.MULTILINE)
 HEAVY = ("torch", "transformers", "peft", "datasets", "accelerate", "numpy", "sklearn", "matplotlib")
 # The last line of standard output lists what a command should not have imported.
 LIGHT = f"""

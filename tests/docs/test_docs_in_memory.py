@@ -1,0 +1,102 @@
+"""docs/in_memory.md is what the results of the studies give, and these are of the studies as they are."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from pages import ROOT
+
+from aimc_deploy.workflows.study.job import Row
+from aimc_deploy.workflows.study.results import Cell, Results, cell, drawn, gathered, read, write
+from aimc_deploy.workflows.study.studies import DIGITAL, STUDIES, Point, Study, study
+
+RESULTS = ROOT / "docs" / "in_memory"
+MEASURED = sorted(RESULTS.glob("*.json"))
+
+
+@pytest.fixture
+def script(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    monkeypatch.syspath_prepend(ROOT / "scripts")
+    return importlib.import_module("in_memory_page")
+
+
+def made(name: str, **accuracies: tuple[float, ...]) -> Results:
+    """Results with one cell for each method, at 1; the baseline does not depend on it."""
+    points = [
+        Point(
+            DIGITAL if method == "digital" else method, None if method == "digital" else 1.0, None, (0.1,), 1
+        )
+        for method in accuracies
+    ]
+    cells: list[Cell] = []
+    for point, values in zip(points, accuracies.values(), strict=True):
+        rows = [
+            Row(key="", seed=seed, lr=0.1, accuracy=value, loss=0.1, stopped=None, first_layer=None)
+            for seed, value in enumerate(values)
+        ]
+        cells.append(cell(point, 0.1, [], rows))
+    return gathered(Study(name, "title", "axis", tuple(points)), range(2), 1000, cells, [])
+
+
+def test_the_page_is_what_the_results_say(script: ModuleType) -> None:
+    assert (ROOT / "docs" / "in_memory.md").read_text() == script.page(RESULTS), (
+        "run scripts/in_memory.py page"
+    )
+
+
+@pytest.mark.parametrize("path", MEASURED, ids=lambda path: path.stem)
+def test_results_are_of_the_study_as_it_is_with_five_seeds_and_its_plot(path: Path) -> None:
+    found, asked = read(path), study(path.stem)
+    assert len(found.seeds) >= 5
+    assert len(found.cells) == len(asked.points)
+    for own, point in zip(found.cells, asked.points, strict=True):
+        assert (own.method, own.x, own.epochs) == (point.method, point.x, point.epochs)
+        settings = point.settings and point.settings.model_dump(mode="json", exclude={"rms"})
+        assert own.settings == settings
+        assert [row.seed for row in own.rows] == list(found.seeds)
+        assert {row.lr for row in own.rows} == {own.lr}
+        tried = tuple(part.lr for part in own.candidates) or (own.lr,)
+        assert tried == point.rates
+        if own.candidates:
+            best = max(own.candidates, key=lambda part: (part.accuracy, -part.lr))
+            assert own.lr == best.lr
+    assert path.with_suffix(".svg").read_bytes() == drawn(found)
+
+
+def test_every_claim_is_of_a_cell_that_its_study_has(script: ModuleType) -> None:
+    """Figures are made up; what is looked for must be there."""
+    for claim in script.CLAIMS:
+        asked = study(claim.study)
+        row = Row(key="", seed=0, lr=0.1, accuracy=50.0, loss=0.1, stopped=None, first_layer=None)
+        cells = [cell(point, 0.1, [], [row, row]) for point in asked.points]
+        figures, _ = claim.look(gathered(asked, range(2), 1000, cells, []))
+        assert "50.0 ± 0.0" in figures
+
+
+def test_verdicts_follow_from_the_figures(script: ModuleType) -> None:
+    found = made("tau", digital=(97.0, 97.4), high=(97.0, 96.4), low=(60.0, 61.0), wide=(50.0, 99.0))
+    high, low, wide = (("high", 1.0), ("low", 1.0), ("wide", 1.0))
+    assert script.better(high, low)(found) == ("96.7 ± 0.4 against 60.5 ± 0.7", "yes")
+    assert script.better(low, high)(found)[1] == "**no**"
+    assert script.better(wide, low)(found)[1] == "not clear"
+    assert script.no_worse(wide, low)(found)[1] == "yes"
+    assert script.no_worse(low, high)(found)[1] == "**no**"
+    assert script.near("high", 1.0)(found)[1] == "yes"
+    assert script.near("high", 1.0, points=0.4)(found)[1] == "**no**"
+    assert script.below("low", 1.0, 62.0)(found)[1] == "yes"
+    assert script.below("low", 1.0, 61.0)(found)[1] == "**no**", "it might be chance"
+    with pytest.raises(ValueError, match="the study tau has no high at 2"):
+        script.better(("high", 2.0), low)(found)
+
+
+def test_what_is_not_measured_is_told_and_other_results_are_refused(
+    script: ModuleType, tmp_path: Path
+) -> None:
+    assert script.page(tmp_path).count("Not measured yet.") == len(STUDIES)
+    write(tmp_path, made("tau", digital=(1.0, 2.0)))
+    (tmp_path / "results.json").rename(tmp_path / "noise.json")
+    with pytest.raises(ValueError, match="noise are results of other studies"):
+        script.page(tmp_path)
