@@ -120,21 +120,34 @@ def validate(
 
 @app.command("presets")
 @guarded
-def presets(output: options.Output = options.Format.human, debug: options.Debug = False) -> None:
-    """List the hardware presets that come with the package.
+def presets(
+    pulsed: Annotated[
+        bool, typer.Option("--pulsed", help="Devices for `train-in-memory` in the place of hardware.")
+    ] = False,
+    output: options.Output = options.Format.human,
+    debug: options.Debug = False,
+) -> None:
+    """List the presets that come with the package: hardware, and devices that pulses can train.
 
     Examples:
 
         aimc-deploy config presets
+        aimc-deploy config presets --pulsed
     """
     from aimc_deploy.config.load import presets as found
+    from aimc_deploy.config.training_presets import training_presets
 
-    listed = found()
+    listed = training_presets() if pulsed else found()
     width = max(map(len, listed))
+    option, other = (
+        ("aimc-deploy train-in-memory --pulsed-device", "hardware: without --pulsed")
+        if pulsed
+        else ("--hardware", "devices that pulses can train: with --pulsed")
+    )
 
     def human() -> None:
         for name, description in listed.items():
             out.print(f"{name:<{width}}  {description}")
-        err.print("use one with --hardware NAME, or copy its file and give that")
+        err.print(f"use one with {option} NAME, or copy its file and give that ({other})")
 
     emit(output, listed, human)

@@ -2,17 +2,34 @@
 
 from __future__ import annotations
 
+import shlex
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from aimc_deploy.cli import options
-from aimc_deploy.cli.output import Bar, emit, guarded, loading, note, out
+from aimc_deploy.cli import adapt, options
+from aimc_deploy.cli.output import Bar, emit, err, guarded, loading, next_step, note, out
 
 if TYPE_CHECKING:
+    from aimc_deploy.config.run import Run
+    from aimc_deploy.workflows.adapt import AdaptResult
     from aimc_deploy.workflows.study.results import Results
+
+
+class Algorithm(str, Enum):
+    """The kinds of :mod:`aimc_deploy.config.algorithm`."""
+
+    mixed_precision = "mixed_precision"
+    residual = "residual"
+    residual_v2 = "residual_v2"
+    tt_v2 = "tt_v2"
+    chopped_tt_v2 = "chopped_tt_v2"
+    agad = "agad"
+    e_rider = "e_rider"
+    multi_tile = "multi_tile"
+    analog_sgd = "analog_sgd"
 
 
 class Named(str, Enum):
@@ -28,35 +45,201 @@ class Named(str, Enum):
 
 @guarded
 def command(
-    study: Annotated[
-        Named, typer.Option(help="Compare methods on scikit-learn's digits, along one property of devices.")
-    ],
-    seeds: Annotated[int, typer.Option(help="Runs of each point that are reported.", min=1, max=1000)] = 5,
-    epochs: Annotated[
-        int | None, typer.Option(help="Instead of the study's own, for a quick look.", min=1, max=10_000)
+    task: options.TaskName = None,
+    bundle: options.BundlePath = None,
+    what: Annotated[
+        str | None,
+        typer.Option(
+            help="What is trained: head, adapter (LoRA and the head), or layers=PATTERN (analog layers, "
+            "which leave the tiles, and the head) [adapter]."
+        ),
     ] = None,
+    algorithm: Annotated[
+        Algorithm | None, typer.Option(help="How pulses train [mixed_precision].", show_default=False)
+    ] = None,
+    pulsed: Annotated[
+        str | None,
+        typer.Option(
+            "--pulsed-device", help="A preset of `aimc-deploy config presets`, or a YAML file [soft-bounds]."
+        ),
+    ] = None,
+    states: Annotated[
+        float | None, typer.Option(help="Steps between the bounds of the default device.", min=2)
+    ] = None,
+    learning_rate: Annotated[
+        float | None, typer.Option(help="Of the pulses, in weight units; the algorithm's own if left out.")
+    ] = None,
+    chip: Annotated[
+        int | None, typer.Option(help="The chip that it is trained on [0]; its base stays as it is.", min=0)
+    ] = None,
+    at: Annotated[str | None, typer.Option(help="Age of the chip, such as 1y [0s].")] = None,
+    name: Annotated[str | None, typer.Option(help="Name of the adapter; of task and algorithm else.")] = None,
+    train_samples: Annotated[
+        int | None, typer.Option(help="Use only so many samples, drawn by seed.")
+    ] = None,
+    epochs: Annotated[
+        float | None, typer.Option(help="Passes over the data; of a study, in the place of its own.")
+    ] = None,
+    data_dir: options.DataDir = None,
+    start_from: Annotated[
+        str | None, typer.Option(help="Adapter of the same task to go on from; a fresh one if left out.")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue an interrupted run.")] = False,
+    overwrite: options.Overwrite = False,
+    hardware: options.Hardware = None,
+    config: options.ConfigFile = None,
+    settings: options.Settings = None,
+    seed: options.Seed = None,
+    device: options.Device = None,
+    study: Annotated[
+        Named | None,
+        typer.Option(help="Compare methods on scikit-learn's digits instead, along one property of devices."),
+    ] = None,
+    seeds: Annotated[
+        int, typer.Option(help="Of a study: runs of each point that are reported.", min=1, max=1000)
+    ] = 5,
     workers: Annotated[
-        int | None, typer.Option(help="Runs at a time; no figure depends on it.", min=1)
+        int | None, typer.Option(help="Of a study: runs at a time; no figure depends on it.", min=1)
     ] = None,
     folder: Annotated[
-        Path | None, typer.Option("--out", help="Folder of the runs and of the results [./study-NAME].")
+        Path | None, typer.Option("--out", help="Of a study: folder of runs and results [./study-NAME].")
     ] = None,
     output: options.Output = options.Format.human,
     dry_run: options.DryRun = False,
     debug: options.Debug = False,
 ) -> None:
-    """Train weights by pulses on analog devices.
+    """Train an adapter, a head or chosen layers by pulses, on one chip; or study how that works.
 
-    A study trains a small network in many ways, each with several seeds and at the best of a few learning
-    rates, which are chosen by digits outside of the test part. Call it again to go on: what is done is kept.
+    The base stays programmed and aged as it is. What is trained is stored as any other adapter.
+
+    A study trains a small network in many ways, with several seeds, at rates chosen on a validation part.
+    Call it again to go on: what is done is kept.
 
     Examples:
 
+        aimc-deploy train-in-memory
+        aimc-deploy train-in-memory --task sst2 --what head --algorithm residual --data-dir glue
+        aimc-deploy train-in-memory --task sst2 --pulsed-device reram-om --chip 3 --at 1y --data-dir glue
+        aimc-deploy train-in-memory --what 'layers=*.layer.23.attention.self.*' --algorithm residual
         aimc-deploy train-in-memory --study tau
-        aimc-deploy train-in-memory --study states --dry-run
         aimc-deploy train-in-memory --study noise --epochs 2 --seeds 1 --workers 4
     """
-    _study(study.value, folder or Path(f"study-{study.value}"), seeds, epochs, workers, output, dry_run)
+    if study is not None:
+        own = {"--task": task, "--bundle": bundle, "--what": what, "--algorithm": algorithm, "--name": name}
+        given = [option for option, value in own.items() if value is not None]
+        if given:
+            raise typer.BadParameter(
+                f"a study trains a network of its own: leave out {', '.join(given)}", param_hint="--study"
+            )
+        if epochs is not None and epochs != int(epochs):
+            raise typer.BadParameter("a study has whole epochs", param_hint="--epochs")
+        passes = None if epochs is None else int(epochs)
+        _study(study.value, folder or Path(f"study-{study.value}"), seeds, passes, workers, output, dry_run)
+        return
+    method, layers = _method(what)
+    if chip is None and options.resolve(config, settings, {}).adapt.chip is None:
+        chip = 0
+    run = options.resolve(
+        config,
+        settings,
+        {
+            "task": task,
+            "bundle": None if bundle is None else str(bundle),
+            "data_dir": None if data_dir is None else str(data_dir),
+            "adapt.method": method,
+            "adapt.layers": layers,
+            "adapt.name": name,
+            "adapt.train_samples": train_samples,
+            "adapt.epochs": epochs,
+            "adapt.start_from": start_from,
+            "adapt.chip": chip,
+            "adapt.age": at,
+            "adapt.in_memory": {},
+            "adapt.in_memory.device": pulsed,
+            "adapt.in_memory.device.states": states,
+            "adapt.in_memory.learning_rate": learning_rate,
+            "adapt.in_memory.algorithm": None if algorithm is None else {"kind": algorithm.value},
+            "hardware": hardware,
+            "seed": seed,
+            "device": device,
+        },
+        hardware_of_bundle=True,
+    )
+    if dry_run:
+        emit(output, run.model_dump(mode="json"), lambda: out.print_json(run.model_dump_json()))
+        note(output, "dry run: nothing was trained or written")
+        return
+    _adapt(run, resume, overwrite, output)
+
+
+def _method(what: str | None) -> tuple[str | None, list[str] | None]:
+    """The method of adaptation, and the layers if it is of some."""
+    if what is None:
+        return None, None
+    kind, _, pattern = what.partition("=")
+    if kind == "layers" and pattern:
+        return "layers", pattern.split(",")
+    if what not in ("head", "adapter"):
+        raise typer.BadParameter(
+            f"'{what}' cannot be trained: head, adapter, or layers=PATTERN with a shell pattern of the names "
+            "that `aimc-deploy inspect` lists",
+            param_hint="--what",
+        )
+    return {"head": "head", "adapter": "lora"}[what], None
+
+
+def _adapt(run: Run, resume: bool, overwrite: bool, output: options.Format) -> None:
+    """Train, and tell what the devices went through."""
+    with loading(output):
+        from aimc_deploy.workflows import adapt as workflow
+        from aimc_deploy.workflows import several
+
+    try:
+        with Bar(output) as bar:
+            if several.is_several(run.task):
+                result = adapt.adapt_several(run, overwrite, output, bar)
+            else:
+                existing: Literal["replace", "refuse"] = "replace" if overwrite else "refuse"
+                result = workflow.run(run, resume=resume, existing=existing, progress=bar)
+                emit(output, _payload(result), lambda: _show_adapter(result))
+    except KeyboardInterrupt:
+        err.print("stopped; the last checkpoint is kept: continue with the same command and --resume")
+        raise
+    data = "" if run.data_dir is None else f" --data-dir {shlex.quote(run.data_dir)}"
+    next_step(
+        output,
+        f"aimc-deploy evaluate --task {shlex.quote(run.task)}{options.place(result.bundle.path)}{data} "
+        f"--chip {run.adapt.chip}",
+    )
+
+
+def _payload(result: AdaptResult) -> dict[str, Any]:
+    """What ``--format json`` prints."""
+    return {**adapt.payload(result), "devices": result.record.training["devices"]}
+
+
+def _show_adapter(result: AdaptResult) -> None:
+    """What was trained, how good it is, and the arrays of all layers, each kind in a line."""
+    adapt.show(result)
+    devices = result.record.training["devices"]
+    for kind in next(iter(devices.values()))["arrays"]:
+        arrays = [found["arrays"][kind] for found in devices.values()]
+        pulses = [array["pulses_per_device"] for array in arrays]
+        worst = max(arrays, key=lambda array: array["saturated"])
+        largest = max(arrays, key=lambda array: array["rms_by_tau"])
+        told = (
+            f"arrays {kind} of {len(arrays)} layers: {min(pulses):.3g} to {max(pulses):.3g} pulses a device, "
+            f"at most {worst['saturated']:.1%} at a bound, rms at most {largest['rms_by_tau']:.2f} tau"
+        )
+        known = [array["energy_pj"] for array in arrays if array["energy_pj"] is not None]
+        out.print(told + (f", {sum(known) / 1e6:.3g} uJ in all" if known else ""))
+    warnings = {
+        (warned["reason"].partition(": ")[2], warned["change"])
+        for found in devices.values()
+        for warned in found["warnings"]
+    }
+    for reason, change in sorted(warnings):
+        err.print(f"warning: {reason}; better: {change}")
 
 
 def _study(

@@ -41,8 +41,8 @@ def adapters_for(bundle: Bundle, config: Run) -> tuple[str, ...]:
     if of_chips and not own:
         there = ", ".join(f"'{name}' for chip {chip}" for name, chip in of_chips.items())
         raise ArtifactError(
-            f"{bundle.path} has adapters for '{task}' that were trained on one chip only ({there}): use that "
-            f"chip (--chip {next(iter(of_chips.values()))}), name an adapter with --adapter, or train one for "
+            f"{bundle.path} has adapters for '{task}' trained on one chip only ({there}): use that one "
+            f"(--chip {next(iter(of_chips.values()))}), name an adapter with --adapter, or train one for "
             f"all with `aimc-deploy adapt --task {task}`"
         )
     if not own:

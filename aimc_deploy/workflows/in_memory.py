@@ -14,8 +14,11 @@ from aimc_deploy.training.layer import analog_layers, take_from_memory, train_in
 from aimc_deploy.training.optimizer import AnalogOptimizer, digital_parameters
 from aimc_deploy.workflows.progress import Progress
 
-LEARNING_RATE = {"analog_sgd": 0.1, "mixed_precision": 0.1}
-"""Of the pulses, in weight units; of all algorithms that are not named 0.1."""
+LEARNING_RATE = {"mixed_precision": 5.0e-3, "tt_v2": 30.0, "chopped_tt_v2": 30.0, "agad": 30.0}
+OTHERS = 50.0
+"""Of the pulses, in weight units: with these LoRA on a BERT-like encoder learned, on soft bounds of 1200
+states. Adam's steps do not depend on the size of a gradient; gradients by the weights of an array are small.
+"""
 
 
 def put_into_memory(model: nn.Module, settings: AdaptInMemory, seed: int, progress: Progress) -> None:
@@ -29,7 +32,7 @@ def optimizer(model: nn.Module, adapt: Adapt, learning_rate: float) -> AnalogOpt
     """Pulses for what is in memory, Adam for the rest, as where all is digital."""
     settings = adapt.in_memory
     assert settings is not None
-    lr = settings.learning_rate or LEARNING_RATE.get(settings.algorithm.kind, 0.1)
+    lr = settings.learning_rate or LEARNING_RATE.get(settings.algorithm.kind, OTHERS)
     digital = torch.optim.AdamW(digital_parameters(model), learning_rate, weight_decay=adapt.weight_decay)
     return AnalogOptimizer(model, lr, digital)
 

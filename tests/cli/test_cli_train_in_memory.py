@@ -67,12 +67,13 @@ def test_a_lost_worker_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ([], "--study"),
         (["--study", "taus"], "'taus' is not one of 'tau', 'responses'"),
         (["--study", "tau", "--seeds", "0"], "greater than or equal to 1"),
         (["--study", "tau", "--seeds", "2000"], "less than or equal to 1000"),
         (["--study", "tau", "--seeds", "many"], "valid integer"),
-        (["--study", "tau", "--epochs", "0"], "greater than or equal to 1"),
+        (["--study", "tau", "--epochs", "0.5"], "a study has whole epochs"),
+        (["--study", "tau", "--task", "sst2"], "leave out --task"),
+        (["--study", "tau", "--what", "head", "--name", "x"], "leave out --what, --name"),
         (["--study", "tau", "--workers", "0"], "greater than or equal to 1"),
     ],
 )
