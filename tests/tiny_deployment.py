@@ -13,9 +13,10 @@ from tokenizers import Tokenizer, decoders, normalizers, pre_tokenizers, process
 from tokenizers.models import WordPiece
 from transformers import PreTrainedModel
 
+from aimc_deploy.config.adapt import Adapt
 from aimc_deploy.config.executor import Local
 from aimc_deploy.config.load import load_preset
-from aimc_deploy.config.run import Adapt, Evaluate, Run, Source
+from aimc_deploy.config.run import Evaluate, Run, Source
 
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 GOOD = ("good", "fine", "great", "lovely", "warm", "funny")

@@ -50,17 +50,17 @@ def command(
     what: Annotated[
         str | None,
         typer.Option(
-            help="What is trained: head, adapter (LoRA and the head), or layers=PATTERN (analog layers, "
-            "which leave the tiles, and the head) [adapter]."
+            help="head, adapter (LoRA and the head, the default), or layers=PATTERN (analog layers and head)."
         ),
     ] = None,
     algorithm: Annotated[
-        Algorithm | None, typer.Option(help="How pulses train [mixed_precision].", show_default=False)
+        Algorithm | None,
+        typer.Option(help="How pulses train; mixed_precision if left out.", show_default=False),
     ] = None,
     pulsed: Annotated[
         str | None,
         typer.Option(
-            "--pulsed-device", help="A preset of `aimc-deploy config presets`, or a YAML file [soft-bounds]."
+            "--pulsed-device", help="A preset of `aimc-deploy config presets --pulsed`, or a YAML file."
         ),
     ] = None,
     states: Annotated[
@@ -70,9 +70,10 @@ def command(
         float | None, typer.Option(help="Of the pulses, in weight units; the algorithm's own if left out.")
     ] = None,
     chip: Annotated[
-        int | None, typer.Option(help="The chip that it is trained on [0]; its base stays as it is.", min=0)
+        int | None,
+        typer.Option(help="The chip that it is trained on, 0 if left out; its base stays as it is.", min=0),
     ] = None,
-    at: Annotated[str | None, typer.Option(help="Age of the chip, such as 1y [0s].")] = None,
+    at: Annotated[str | None, typer.Option(help="Age of the chip, such as 1y; new if left out.")] = None,
     name: Annotated[str | None, typer.Option(help="Name of the adapter; of task and algorithm else.")] = None,
     train_samples: Annotated[
         int | None, typer.Option(help="Use only so many samples, drawn by seed.")
@@ -102,7 +103,8 @@ def command(
         int | None, typer.Option(help="Of a study: runs at a time; no figure depends on it.", min=1)
     ] = None,
     folder: Annotated[
-        Path | None, typer.Option("--out", help="Of a study: folder of runs and results [./study-NAME].")
+        Path | None,
+        typer.Option("--out", help="Of a study: folder of runs and results; study-NAME if left out."),
     ] = None,
     output: options.Output = options.Format.human,
     dry_run: options.DryRun = False,

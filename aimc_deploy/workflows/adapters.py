@@ -37,7 +37,7 @@ from aimc_deploy.artifact.bundle import Bundle
 from aimc_deploy.artifact.files import read_json, write_json
 from aimc_deploy.artifact.manifest import validated
 from aimc_deploy.artifact.tensors import write_tensors
-from aimc_deploy.config.run import Lora
+from aimc_deploy.config.adapt import Lora
 from aimc_deploy.errors import ArtifactError, ConfigError
 from aimc_deploy.models.checkpoint import brief
 from aimc_deploy.models.select import head_modules

@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from aimc_deploy.config.adapt import Adapt
 from aimc_deploy.config.in_memory import AdaptInMemory
-from aimc_deploy.config.run import Adapt
 from aimc_deploy.training.diagnostics import advise, diagnose
 from aimc_deploy.training.layer import analog_layers, take_from_memory, train_in_memory
 from aimc_deploy.training.optimizer import AnalogOptimizer, digital_parameters

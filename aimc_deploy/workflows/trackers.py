@@ -13,8 +13,9 @@ from transformers import Trainer, TrainingArguments
 from transformers.integrations import TensorBoardCallback
 from transformers.integrations.integration_utils import get_available_reporting_integrations
 
+from aimc_deploy.config.adapt import Adapt
 from aimc_deploy.config.model import dotted
-from aimc_deploy.config.run import Adapt, Run
+from aimc_deploy.config.run import Run
 from aimc_deploy.errors import ConfigError
 
 

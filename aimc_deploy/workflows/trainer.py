@@ -24,7 +24,8 @@ from transformers import (
 from transformers.trainer_callback import PrinterCallback
 from transformers.trainer_pt_utils import LengthGroupedSampler
 
-from aimc_deploy.config.run import Adapt, Run
+from aimc_deploy.config.adapt import Adapt
+from aimc_deploy.config.run import Run
 from aimc_deploy.errors import ArtifactError, TrainingError
 from aimc_deploy.models.silence import silence
 from aimc_deploy.nn.convert import analog_layers, bypassed

@@ -6,7 +6,7 @@ from typing import Any
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from aimc_deploy.config.run import Adapt
+from aimc_deploy.config.adapt import Adapt
 from aimc_deploy.config.times import seconds
 from aimc_deploy.nn.convert import analog_layers, drift, program, sample_chip
 

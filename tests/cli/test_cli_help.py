@@ -100,7 +100,14 @@ COMMANDS: dict[str, tuple[str, set[str]]] = {
     ),
     "train-in-memory": (
         "",
-        {"--study", "--seeds", "--epochs", "--workers", "--out", "--dry-run", *SHOWN},
+        {
+            *("--task", "--bundle", "--what", "--algorithm", "--pulsed-device", "--states"),
+            *("--learning-rate", "--chip", "--at", "--name", "--train-samples", "--epochs", "--data-dir"),
+            *("--start-from", "--resume", "--overwrite", "--device", "--dry-run"),
+            *("--study", "--seeds", "--workers", "--out"),
+            *CONFIGURED,
+            *SHOWN,
+        },
     ),
     "inspect": ("", {"--bundle", *SHOWN}),
     "verify": ("", {"--bundle", *SHOWN}),
@@ -111,7 +118,7 @@ COMMANDS: dict[str, tuple[str, set[str]]] = {
     "config show": ("", {"--config", "--set", "--hardware", *SHOWN}),
     "config schema": ("", {"--sweep", "--debug"}),
     "config validate": ("RECIPE", SHOWN),
-    "config presets": ("", SHOWN),
+    "config presets": ("", {"--pulsed", *SHOWN}),
 }
 SHORT = {"--task": "-t", "--bundle": "-b", "--config": "-c"}
 OPTION = re.compile(r"^│ (?:\* )? *(--[a-z-]+)(?: +(-[a-z])\b)?", re.MULTILINE)

@@ -13,8 +13,9 @@ from safetensors.torch import load_file
 from tiny_deployment import CHANGING, files_of
 
 from aimc_deploy.artifact.bundle import Bundle
+from aimc_deploy.config.adapt import Lora
 from aimc_deploy.config.load import load_preset
-from aimc_deploy.config.run import Lora, Run
+from aimc_deploy.config.run import Run
 from aimc_deploy.errors import ArtifactError, DataError
 from aimc_deploy.nn.analog_linear import AnalogLinear
 from aimc_deploy.tasks.data import load_data, sample

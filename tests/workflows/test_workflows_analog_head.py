@@ -13,8 +13,9 @@ from torch import Tensor, nn
 from transformers import AutoModelForSequenceClassification
 
 from aimc_deploy.artifact.bundle import Bundle
+from aimc_deploy.config.adapt import Adapt, Lora
 from aimc_deploy.config.hardware import Hardware
-from aimc_deploy.config.run import Adapt, Lora, Run
+from aimc_deploy.config.run import Run
 from aimc_deploy.nn.analog_linear import AnalogLinear
 from aimc_deploy.nn.convert import analog_layers
 from aimc_deploy.nn.head import head_layers, head_on_tiles, restore_head

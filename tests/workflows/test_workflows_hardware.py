@@ -10,8 +10,9 @@ import pytest
 import torch
 
 from aimc_deploy.artifact.bundle import Bundle
+from aimc_deploy.config.adapt import Adapt
 from aimc_deploy.config.load import load_preset
-from aimc_deploy.config.run import Adapt, Run
+from aimc_deploy.config.run import Run
 from aimc_deploy.errors import ArtifactError
 from aimc_deploy.workflows import adapt, evaluate, predict
 from aimc_deploy.workflows.deployed import load

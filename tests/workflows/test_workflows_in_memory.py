@@ -14,7 +14,8 @@ from tiny_deployment import files_of
 from torch import Tensor, nn
 
 from aimc_deploy.artifact.bundle import Bundle
-from aimc_deploy.config.run import Adapt, Run
+from aimc_deploy.config.adapt import Adapt
+from aimc_deploy.config.run import Run
 from aimc_deploy.errors import ArtifactError, ConfigError, ModelError, TrainingError
 from aimc_deploy.workflows import adapt, evaluate
 from aimc_deploy.workflows.deployed import DeployedModel, load
@@ -23,7 +24,7 @@ from aimc_deploy.workflows.processes import Processes
 Configure = Callable[..., Run]
 
 ADAM = {"kind": "mixed_precision", "adam": True, "momentum": 0.9}
-LEARNS: dict[str, Any] = {"epochs": 8.0, "learning_rate": 2.0e-2, "checkpoint_steps": 100, "chip": 0}
+LEARNS: dict[str, Any] = {"epochs": 20.0, "learning_rate": 2.0e-2, "checkpoint_steps": 100, "chip": 0}
 SHORT: dict[str, Any] = {"epochs": 2.0, "checkpoint_steps": 3, "chip": 0}  # 12 steps
 
 
@@ -50,7 +51,7 @@ class Stop:
 def test_it_learns_the_task_on_a_chip_and_is_evaluated_like_any_other(
     mapped: Path, configure: Configure, method: str
 ) -> None:
-    settings = {**LEARNS, "method": method, "in_memory": {"algorithm": ADAM, "learning_rate": 0.01}}
+    settings = {**LEARNS, "method": method, "in_memory": {"learning_rate": 0.02}}
     result = adapt.run(configure(mapped, adapt=settings))
     assert result.base_before == result.base_after
     assert result.name == ("sst2-mixed-precision" if method == "lora" else "sst2-head-mixed-precision")
@@ -150,7 +151,7 @@ def test_what_it_computes_is_what_the_arrays_held(mapped: Path, configure: Confi
         "method": "head",
         "in_memory": {"device": {"response": {"kind": "ideal"}, "states": 100}, "learn_scale": False},
     }
-    settings["in_memory"]["learning_rate"] = 30.0
+    settings["in_memory"]["learning_rate"] = 0.01
     start = load(mapped).model.classifier.weight.detach().clone()
     adapt.run(configure(mapped, adapt=settings, seed=0))
     end = Bundle.open(mapped).read_tensors("adapters/sst2-head-mixed-precision/head.safetensors")

@@ -12,7 +12,8 @@ import torch
 from pydantic import ValidationError
 
 from aimc_deploy.artifact.bundle import Bundle
-from aimc_deploy.config.run import Lora, Run
+from aimc_deploy.config.adapt import Lora
+from aimc_deploy.config.run import Run
 from aimc_deploy.errors import ConfigError
 from aimc_deploy.nn.convert import analog_layers
 from aimc_deploy.workflows import adapt

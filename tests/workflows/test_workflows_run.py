@@ -11,9 +11,10 @@ import pytest
 from tiny_deployment import files_of, write_checkpoint, write_task
 
 from aimc_deploy.artifact.bundle import Bundle
+from aimc_deploy.config.adapt import Adapt
 from aimc_deploy.config.hardware import Mapping
 from aimc_deploy.config.load import load_preset
-from aimc_deploy.config.run import Adapt, Run, Source
+from aimc_deploy.config.run import Run, Source
 from aimc_deploy.errors import ArtifactError
 from aimc_deploy.workflows import run
 from aimc_deploy.workflows.inspect import read_results

@@ -98,7 +98,7 @@ def test_a_run_is_the_same_with_and_without_a_tracker(mapped: Path, configure: C
 def test_nothing_is_tracked_unless_asked_for(tmp_path: Path) -> None:
     import torch
 
-    from aimc_deploy.config.run import Adapt
+    from aimc_deploy.config.adapt import Adapt
 
     given = trainer.training_arguments(Adapt(), tmp_path, epochs=1, seed=0, device=torch.device("cpu"))
     assert given.report_to == []

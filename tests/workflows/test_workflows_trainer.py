@@ -9,7 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aimc_deploy.config.run import Adapt
+from aimc_deploy.config.adapt import Adapt
 from aimc_deploy.workflows.trainer import EpochOrder, training_arguments
 
 LENGTHS = st.lists(st.integers(1, 40), min_size=1, max_size=200)

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from typing import Any
 
-from aimc_deploy.config.run import Lora, Run
+from aimc_deploy.config.adapt import Lora
+from aimc_deploy.config.run import Run
 from aimc_deploy.cost.adapters import memory_bytes
 from aimc_deploy.cost.estimate import TOKENS, estimate
 from aimc_deploy.tasks.registry import get_task
