@@ -49,9 +49,7 @@ def command(
     bundle: options.BundlePath = None,
     what: Annotated[
         str | None,
-        typer.Option(
-            help="head, adapter (LoRA and the head, the default), or layers=PATTERN (analog layers and head)."
-        ),
+        typer.Option(help="head, adapter (LoRA and head), or layers=PATTERN; adapter if left out."),
     ] = None,
     algorithm: Annotated[
         Algorithm | None,
