@@ -31,12 +31,12 @@ def test_a_dry_run_lists_the_points_and_writes_nothing(tmp_path: Path) -> None:
     assert told.code == 0
     assert told.out.splitlines()[:2] == [
         "0 of 6  digital SGD",
-        "0 of 2  residual, alpha 0.1, beta 0.1, gamma 0",
+        "0 of 2  residual, alpha 0.2, beta 0.2, gamma 0",
     ]
-    assert told.err.strip() == "dry run: 0 of 24 runs are done; nothing was computed"
+    assert told.err.strip() == "dry run: 0 of 18 runs are done; nothing was computed"
     assert not out.exists()
     listed = call("train-in-memory", "--study", "noise", "--dry-run", "--out", out, "--format", "json").json()
-    assert listed[1] == {"method": "residual", "read noise": 0.0, "runs": 9, "done": 0}
+    assert listed[1] == {"method": "residual", "read noise": 0.3, "runs": 9, "done": 0}
 
 
 @pytest.mark.usefixtures("tiny")
@@ -49,7 +49,7 @@ def test_a_study_is_shown_as_a_table_and_told_as_json(tmp_path: Path) -> None:
     assert "runs: 2/2" in shown.err
     told = call(*asked, "--format", "json").json()
     assert (told["kept"], told["name"], told["seeds"]) == (2, "gamma", [0])
-    assert [cell["method"] for cell in told["cells"]] == [DIGITAL, "residual, alpha 0.1, beta 0.1"]
+    assert [cell["method"] for cell in told["cells"]] == [DIGITAL, "residual, alpha 0.2, beta 0.2"]
     assert "rows" not in told["cells"][0]
     assert call(*asked, "--format", "quiet").out == ""
 

@@ -161,9 +161,8 @@ def _symmetric_point(epochs: int | None) -> Study:
         ("oracle", {"kind": "oracle"}, (0.3,)),
     ):
         methods[f"residual, {name}"] = (_residual(0.4, calibration=calibration, **PULSED), chip, spreads)
-    for flips, follow in ((0.02, 0.02), (0.1, 0.1)):
-        rider = _residual(0.1, "e_rider", flip_probability=flips, follow=follow, **PULSED)
-        methods[f"E-RIDER, p {flips:g}, eta {follow:g}"] = (rider, chip, (0.3,))
+    rider = _residual(0.1, "e_rider", flip_probability=0.02, follow=0.02, **PULSED)
+    methods["E-RIDER, p 0.02, eta 0.02"] = (rider, chip, (0.3,))
     points = [
         Point(
             method,
