@@ -11,7 +11,7 @@ from aimc_deploy.config.times import seconds
 from aimc_deploy.tasks.registry import Kind
 from aimc_deploy.tile.periphery import SMALLEST_RANGE
 
-InputRange = Annotated[float, Field(ge=SMALLEST_RANGE, allow_inf_nan=False)]
+InputRange = Annotated[float, Field(ge=SMALLEST_RANGE, le=3.0e38, allow_inf_nan=False)]
 
 
 class Stage(BaseModel):

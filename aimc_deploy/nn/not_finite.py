@@ -10,7 +10,6 @@ from torch import Tensor, nn
 
 from aimc_deploy.nn.analog_linear import AnalogLinear
 
-
 _PEFT = "base_model.model."
 
 

@@ -245,7 +245,8 @@ def _check_settings(bundle: Bundle, file: str) -> None:
                 )
         case _:
             raise ArtifactError(
-                f"{bundle.path}/{file} does not describe a LoRA adapter (peft_type, r, lora_alpha); adapt again"
+                f"{bundle.path}/{file} does not describe a LoRA adapter (peft_type, r, lora_alpha); adapt "
+                "again"
             )
 
 
