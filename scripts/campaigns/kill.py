@@ -244,6 +244,16 @@ def in_fork(act: Callable[[], object], notes: Path, kill_after_s: float | None =
             notes.write_text(traceback.format_exc())
         finally:
             os._exit(code)
+    try:
+        return _ended(process, notes, kill_after_s)
+    except BaseException:
+        os.kill(process, signal.SIGKILL)
+        os.waitpid(process, 0)
+        raise
+
+
+def _ended(process: int, notes: Path, kill_after_s: float | None) -> int:
+    """Wait for a process, and kill it after a time; its exit code, or minus the signal that ended it."""
     start, patience = time.monotonic(), PATIENCE_S if kill_after_s is None else kill_after_s
     while True:
         ended, status = os.waitpid(process, os.WNOHANG)
