@@ -9,9 +9,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from aimc_deploy.config.hardware import Hardware
 from aimc_deploy.config.times import seconds
 from aimc_deploy.tasks.registry import Kind
-from aimc_deploy.tile.periphery import SMALLEST_RANGE
+from aimc_deploy.tile.periphery import LARGEST_RANGE, SMALLEST_RANGE
 
-InputRange = Annotated[float, Field(ge=SMALLEST_RANGE, allow_inf_nan=False)]
+InputRange = Annotated[float, Field(ge=SMALLEST_RANGE, le=LARGEST_RANGE, allow_inf_nan=False)]
 
 
 class Stage(BaseModel):

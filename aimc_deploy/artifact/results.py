@@ -33,9 +33,9 @@ LORA_OFF = " (LoRA off)"
 
 
 class Record(BaseModel):
-    """Frozen, numbers finite; fields that a later minor version added are passed over."""
+    """Frozen, numbers finite; fields that a later minor version added are kept when it is written again."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
+    model_config = ConfigDict(frozen=True, extra="allow", allow_inf_nan=False)
 
 
 class Row(Record):
@@ -297,4 +297,5 @@ def from_bundle(bundle: Bundle, name: str) -> Results:
 
 def _checked(content: Any, where: Path | str) -> Results:
     check_version(content, where)
+    content.pop("summary", None)  # computed anew, and no field
     return validated(Results, content, where)

@@ -24,6 +24,7 @@ SINGLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 SHARDS = "model-?????-of-?????.safetensors"
 PICKLE = "pytorch_model.bin"
+MAX_HEADER_BYTES = 100_000_000  # as safetensors has it
 _FLOATS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 
 
@@ -94,11 +95,11 @@ def _read(files: Sequence[Path]) -> dict[str, Tensor]:
     tensors: dict[str, Tensor] = {}
     for file in files:
         try:
-            found = load_file(file)
             _check_unique(file)
+            found = load_file(file)
         except OSError as error:
             raise ModelError(f"{file}: cannot be opened ({error.strerror or error})") from None
-        except (SafetensorError, ValueError, KeyError) as error:
+        except (SafetensorError, ValueError, KeyError, RecursionError) as error:
             raise ModelError(
                 f"{file}: not a safetensors file, or damaged ({error}); {_remedy(file)}"
             ) from None
@@ -115,10 +116,13 @@ def _check_unique(file: Path) -> None:
     """Refuse two tensors of one name, of which safetensors would take the last.
 
     Raises:
-        ValueError: the header of a safetensors file, which is sound otherwise, has a name twice.
+        ValueError: the header of a safetensors file has a name twice, or is no JSON.
     """
     with file.open("rb") as stream:
-        header = stream.read(int.from_bytes(stream.read(8), "little"))
+        length = int.from_bytes(stream.read(8), "little")
+        if length > MAX_HEADER_BYTES:
+            raise ValueError(f"its header is above {MAX_HEADER_BYTES:,} bytes")
+        header = stream.read(length)
 
     def unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
         found = dict(pairs)
@@ -159,7 +163,7 @@ def encoder_tensors(folder: Path, model: PreTrainedModel, tensors: Mapping[str, 
         ModelError: tensors are missing, unknown, of another shape, quantised, NaN or infinite.
     """
     wanted = {name: tuple(value.shape) for name, value in model.base_model.state_dict().items()}
-    found = _named_as_encoder(model, tensors)
+    found = _named_as_encoder(folder, model, tensors)
     missing = [name for name in wanted if name not in found and not name.startswith("pooler.")]
     if missing:
         raise ModelError(
@@ -197,20 +201,28 @@ def encoder_tensors(folder: Path, model: PreTrainedModel, tensors: Mapping[str, 
     return encoder
 
 
-def _named_as_encoder(model: PreTrainedModel, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Tensors of the encoder without their prefix; heads of pretraining or of another task are dropped."""
+def _named_as_encoder(
+    folder: Path, model: PreTrainedModel, tensors: Mapping[str, Tensor]
+) -> dict[str, Tensor]:
+    """Tensors of the encoder without their prefix; heads of pretraining or of another task are dropped.
+
+    Raises:
+        ModelError: two are the same tensor of the model.
+    """
     prefix = f"{model.base_model_prefix}."
     prefixed = any(name.startswith(prefix) for name in tensors)
     parts = {name for name, _ in model.base_model.named_children()}
+    called: dict[str, str] = {}
     found = {}
     for name, value in tensors.items():
         inner = name.removeprefix(prefix)
         if not (name.startswith(prefix) if prefixed else name.partition(".")[0] in parts):
             continue
-        if _modern(inner) in found:
+        other = called.setdefault(_modern(inner), name)
+        if other != name:
             raise ModelError(
-                f"the weights have tensor '{_modern(inner)}' under two names, one of them '{name}'; take the "
-                "model from its first source"
+                f"{folder}: tensors '{other}' and '{name}' are the same one of the model, and only one can "
+                "count; download the model again"
             )
         found[_modern(inner)] = value
     return found

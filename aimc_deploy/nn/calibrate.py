@@ -12,6 +12,7 @@ from aimc_deploy.config.hardware import StaticRange
 from aimc_deploy.errors import TrainingError
 from aimc_deploy.nn.analog_linear import AnalogLinear
 from aimc_deploy.nn.convert import analog_layers
+from aimc_deploy.tile.periphery import LARGEST_RANGE, SMALLEST_RANGE
 
 
 def observe(values: Tensor, current: float | None, settings: StaticRange) -> float:
@@ -41,7 +42,8 @@ def observe(values: Tensor, current: float | None, settings: StaticRange) -> flo
 def calibrate(model: nn.Module, batches: Iterable[Mapping[str, Any]], settings: StaticRange) -> None:
     """Set the input ranges of every analog layer from the inputs it sees in ``model(**batch)``.
 
-    Padding is part of what a layer sees, as it is on the chip. A layer that sees only zeros gets 1.
+    Padding is part of what a layer sees, as it is on the chip. A layer that sees only zeros, or
+    nothing that is larger than the smallest range, gets 1.
 
     Raises:
         TrainingError: a layer is given something that is not finite.
@@ -70,4 +72,7 @@ def calibrate(model: nn.Module, batches: Iterable[Mapping[str, Any]], settings: 
         for hook in hooks:
             hook.remove()
     for name, layer in layers.items():
-        layer.input_ranges = [value or 1.0 for value in seen[name]]
+        layer.input_ranges = [
+            min(value, LARGEST_RANGE) if value is not None and value >= SMALLEST_RANGE else 1.0
+            for value in seen[name]
+        ]

@@ -10,6 +10,7 @@ from torch import Tensor
 from aimc_deploy.config.hardware import Hardware
 
 SMALLEST_RANGE = 1e-30  # a row of zeros has no range; anything finite gives it zero output
+LARGEST_RANGE = 3.0e38  # of a DAC: beyond it a 32-bit number is infinite
 
 
 @dataclass(frozen=True)

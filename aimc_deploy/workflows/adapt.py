@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +21,7 @@ from aimc_deploy.tasks.data import load_data, sample
 from aimc_deploy.tasks.features import Features
 from aimc_deploy.tasks.kinds import prepare, score
 from aimc_deploy.tasks.registry import Task, get_task
-from aimc_deploy.workflows import base, processes
+from aimc_deploy.workflows import base, checkpoints, processes
 from aimc_deploy.workflows.adapt_request import (
     NO_PART,
     AdaptResult,
@@ -110,7 +108,10 @@ def run(
             "with one command, on folders that every machine shares"
         )
     found = existing_adapter(out, name, existing, run_sha256)
+    work = bundle.work / f"{name}-{run_sha256[:12]}"
     if found is not None:
+        if here.first:
+            checkpoints.remove(work)  # of a run that was interrupted when all was written
         return found
     if adapt.schedule:
         return _schedule(config, name, run_sha256, existing, here, progress)
@@ -141,7 +142,6 @@ def run(
     if adapt.in_memory:
         put_into_memory(model, adapt.in_memory, config.seed, progress)
 
-    work = bundle.work / f"{name}-{run_sha256[:12]}"
     steps = training(
         config,
         task,
@@ -207,9 +207,7 @@ def run(
             write_layers(folder, model, own_layers)
 
     bundle.put(f"adapters/{name}", write)
-    shutil.rmtree(work, ignore_errors=True)
-    with contextlib.suppress(OSError):  # other runs keep theirs there
-        work.parent.rmdir()
+    checkpoints.remove(work)
     here.wait()
     return AdaptResult(bundle, name, record, before, after)
 

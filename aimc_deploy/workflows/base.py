@@ -291,8 +291,8 @@ def _fitting(
     for name, value in digital.items():
         if value.dtype != (own[name].dtype if name in own else torch.float32):
             raise ArtifactError(
-                f"{bundle.path}: model.safetensors: '{name}' is {value.dtype}, and no parameter of a "
-                "bundle is; map the model again"
+                f"{bundle.path}: model.safetensors: '{name}' is {value.dtype}, and the model is in other "
+                "numbers; map it again"
             )
         if name in own and own[name].shape == value.shape:
             fits[name] = value

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 from pathlib import Path
@@ -33,6 +34,13 @@ def prepare(work: Path, here: Processes, resume: bool | None) -> bool:
     for checkpoint in found:
         _check_count(checkpoint, here.count)
     return bool(found)
+
+
+def remove(work: Path) -> None:
+    """Remove the checkpoints of a run, once the bundle has what they were for."""
+    shutil.rmtree(work, ignore_errors=True)
+    with contextlib.suppress(OSError):  # other runs keep theirs there
+        work.parent.rmdir()
 
 
 def last(work: Path) -> Path | None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from aimc_deploy.workflows.env import run as environment
 from campaigns import cases, page
 
-NAMES = ("corruption", "hostile", "writers", "disk")
+NAMES = ("corruption", "hostile", "writers", "disk", "poison", "kill")
 
 
 def main() -> int:

@@ -66,14 +66,17 @@ def chosen(cases: Sequence[Case], size: int | None, seed: int, only: str | None)
 
 
 def run(tally: Tally, cases: Sequence[Case]) -> Tally:
-    """Run cases one after the other."""
+    """Run cases one after the other; after Ctrl-C the tally is of those that were run."""
     start = time.monotonic()
     for case in cases:
-        tally.kinds[case.kind] += 1
         try:
             why = case.check()
+        except KeyboardInterrupt:
+            tally.figures["not run"] = len(cases) - tally.size
+            break
         except Exception:  # of a case that was to be refused: that is what campaigns look for
             why = traceback.format_exc()
+        tally.kinds[case.kind] += 1
         if why is not None:
             again = f"scripts/campaign {tally.campaign} --seed {tally.seed} --only {shlex.quote(case.label)}"
             tally.failures.append({"case": case.label, "why": why, "reproduce": again})

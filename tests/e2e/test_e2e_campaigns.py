@@ -31,7 +31,9 @@ def campaign(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], Any]]:
         del sys.modules[name]
 
 
-@pytest.mark.parametrize(("name", "size"), [("corruption", 400), ("writers", 5), ("disk", 60)])
+@pytest.mark.parametrize(
+    ("name", "size"), [("corruption", 400), ("writers", 5), ("disk", 60), ("poison", 24)]
+)
 def test_a_sample_of_a_campaign_passes(
     tmp_path: Path, campaign: Callable[[str], Any], name: str, size: int
 ) -> None:
@@ -56,6 +58,42 @@ def test_hostile_files_are_refused_and_the_result_is_written(tmp_path: Path) -> 
     assert ended.stdout.startswith("hostile: 90 of 90 cases passed")
     result = json.loads(out.read_text())
     assert (result["size"], result["passed"], result["failures"]) == (90, 90, [])
+
+
+KILLS = """
+import json, sys
+from pathlib import Path
+from aimc_deploy.artifact import bundle
+from aimc_deploy.workflows.finished import Finished
+from campaigns import cases, kill
+
+kill.COMMANDS = ("map", "adapt", "evaluate")
+tally = cases.Tally("kill", 1, figures={kill.FINISHED: 0})
+bench = kill.Bench(Path(sys.argv[1]), tally)
+cases.run(tally, cases.chosen(list(bench.cases()), 8, 1, None))
+read, sweep_beside = Finished.read, bundle.sweep_beside
+
+def otherwise(self, job):
+    found = read(self, job)
+    return found and [part.model_copy(update={"metrics": {"accuracy": 0.0}}) for part in found]
+
+sound = [bench._at_call("evaluate", 14), bench._at_call("map", 8)]
+Finished.read = otherwise
+rows = bench._at_call("evaluate", 14)
+bundle.sweep_beside = lambda path: None
+left = bench._at_call("map", 8)
+print(json.dumps([tally.size, tally.failures, sound, rows, left]))
+"""
+
+
+def test_a_killed_command_given_again_ends_as_if_it_had_not_been_and_else_is_noticed(tmp_path: Path) -> None:
+    ended = in_a_process_of_its_own(tmp_path, "-c", KILLS, str(tmp_path))
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    size, failures, sound, rows, left = json.loads(ended.stdout)
+    assert (size, failures, sound) == (8, [], [None, None])
+    # It goes on from the first job's file, which was whole when the second one's was half written.
+    assert rows.startswith("given again, it gave other bytes: bundle/")
+    assert left.startswith("given again, it left behind: .bundle")
 
 
 BLIND = """

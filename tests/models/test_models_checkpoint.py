@@ -417,3 +417,20 @@ def test_mini_mobilebert_of_the_package_loads() -> None:
     found = load_checkpoint(Source())
     assert isinstance(found.model.config, MobileBertConfig)
     assert len(found.tokenizer) <= found.model.config.vocab_size
+
+
+def test_a_tensor_that_is_there_twice_in_one_file(folder: Path) -> None:
+    path = folder / "model.safetensors"
+    tensors = load_file(path)
+    one = min(tensors, key=len)
+    save_file({**tensors, "x" * len(one): tensors[one] + 1}, path)
+    path.write_bytes(path.read_bytes().replace(b'"%s"' % (b"x" * len(one)), b'"%s"' % one.encode(), 1))
+    refused(folder, f"tensor '{one}' is there twice")
+
+
+def test_a_tensor_under_its_name_today_and_that_of_tensorflow(folder: Path) -> None:
+    path = folder / "model.safetensors"
+    tensors = load_file(path)
+    name = next(name for name in sorted(tensors) if re.match(r"mobilebert\.encoder.*LayerNorm\.weight", name))
+    save_file({**tensors, name.replace("weight", "gamma"): tensors[name].clone()}, path)
+    refused(folder, f"'{name}'", "gamma'", "are the same one of the model")

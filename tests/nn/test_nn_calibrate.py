@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from aimc_deploy.config.hardware import DAC, Hardware, StaticRange
+from aimc_deploy.errors import TrainingError
 from aimc_deploy.nn.analog_linear import AnalogLinear
 from aimc_deploy.nn.calibrate import calibrate, observe
 from aimc_deploy.nn.convert import map_layer
@@ -98,6 +99,29 @@ def test_only_zeros_give_the_range_one(model: Model) -> None:
     assert model.first.input_ranges == [1.0, 1.0, 1.0]
     calibrate(model, [{"inputs": 3 * inputs}], MAX)
     assert model.first.input_ranges == [3.0, 1.0, 3.0], "calibrating again starts anew"
+
+
+@pytest.mark.parametrize("method", ["max", "quantile", "moving_std"])
+def test_inputs_below_any_range_give_the_range_one_and_the_largest_a_finite_one(
+    model: Model, method: str
+) -> None:
+    settings = StaticRange.model_validate({"method": method})
+    calibrate(model, [{"inputs": torch.tensor([1.0e-40, -1.0e-40]).repeat(2, 20)}], settings)
+    assert model.first.input_ranges == [1.0, 1.0, 1.0]
+    with torch.no_grad():
+        model.first.weight.fill_(0)
+        model.first.bias.fill_(0)
+    calibrate(model, [{"inputs": torch.tensor([3.4e38, -3.4e38]).repeat(2, 20)}], settings)
+    assert model.first.input_ranges is not None
+    assert max(model.first.input_ranges) <= 3.0e38
+
+
+def test_what_is_not_finite_names_the_layer(model: Model) -> None:
+    with torch.no_grad():
+        model.first.bias[0] = torch.inf
+    with pytest.raises(TrainingError, match=r"layer 'second' cannot be given an input range: .* not finite"):
+        calibrate(model, [{"inputs": torch.ones(2, 40)}], MAX)
+    assert not any(module._forward_pre_hooks for module in model.modules())
 
 
 def test_calibration_leaves_no_hook_behind(model: Model) -> None:

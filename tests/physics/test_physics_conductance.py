@@ -72,6 +72,9 @@ def test_the_scale_is_the_largest_weight_of_the_column_or_of_the_tile() -> None:
     assert weight_scale(weight, "column").tolist() == pytest.approx([0.4, 0.3, 1.0])
     assert weight_scale(weight, "tile").tolist() == pytest.approx([0.4, 0.4, 0.4])
     assert weight_scale(torch.zeros(2, 3), "tile").tolist() == [1.0, 1.0]
+    smallest = torch.finfo(torch.float32).tiny
+    denormal = torch.tensor([[smallest / 2, 0.0], [smallest, -smallest]])
+    assert weight_scale(denormal, "column").tolist() == [1.0, smallest]
 
 
 @given(matrices)

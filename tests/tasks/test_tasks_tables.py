@@ -299,6 +299,12 @@ def test_scores_that_are_no_numbers(tmp_path: Path, score: str) -> None:
     assert "train.jsonl:1: score " in refusal(tmp_path, line, STSB, "train.jsonl")
 
 
+@pytest.mark.parametrize("score", ["1.1e15", "-1e38", "1e308"])
+def test_scores_whose_errors_no_32_bit_number_holds(tmp_path: Path, score: str) -> None:
+    line = f'{{"sentence1": "a", "sentence2": "b", "label": {score}}}'
+    assert "is beyond 1e+15: give it in other units" in refusal(tmp_path, line, STSB, "train.jsonl")
+
+
 def parquet(path: Path, **columns: Any) -> Path:
     pyarrow.parquet.write_table(pyarrow.table(columns), path)
     return path

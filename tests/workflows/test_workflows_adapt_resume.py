@@ -13,7 +13,7 @@ from tiny_deployment import files_of
 from aimc_deploy.artifact.bundle import Bundle
 from aimc_deploy.config.run import Run
 from aimc_deploy.errors import ArtifactError
-from aimc_deploy.workflows import adapt
+from aimc_deploy.workflows import adapt, checkpoints
 
 Configure = Callable[..., Run]
 
@@ -129,6 +129,18 @@ def test_a_finished_run_leaves_no_checkpoints(tmp_path: Path, mapped: Path, conf
     assert kept == ["other"], "what another run can continue from stays"
     adapt.run(configure(mapped, adapt={**TRAINING, "name": "other"}), resume=True)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["bundle"]
+
+
+def test_checkpoints_that_a_kill_left_of_a_finished_run_are_removed(
+    tmp_path: Path, mapped: Path, configure: Configure, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = configure(mapped, adapt=TRAINING)
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoints, "remove", lambda work: None)  # it was killed before
+        adapt.run(config)
+    assert any(mapped.with_name("bundle.work").iterdir())
+    assert adapt.run(config, existing="keep").kept
+    assert [path.name for path in tmp_path.iterdir()] == ["bundle"]
 
 
 def test_an_adapter_is_replaced_only_when_the_new_one_is_trained(mapped: Path, configure: Configure) -> None:

@@ -53,13 +53,13 @@ def replaced(ending: str, make: Callable[[torch.Tensor], torch.Tensor]) -> Calla
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (shifted("g_plus", -0.01), "holds a conductance outside [0, 25] uS"),
-        (shifted("g_minus", -0.01), "holds a conductance outside [0, 25] uS"),
-        (shifted("g_plus", 25.1), "holds a conductance outside [0, 25] uS"),
-        (shifted("g_minus", 1e30), "holds a conductance outside [0, 25] uS"),
-        (replaced("g_minus", lambda part: part.t().contiguous()), "the tile map says floats of"),
+        (shifted("g_plus", -0.01), "outside of the conductances, [0, 25] uS"),
+        (shifted("g_minus", -0.01), "outside of the conductances, [0, 25] uS"),
+        (shifted("g_plus", 25.1), "outside of the conductances, [0, 25] uS"),
+        (shifted("g_minus", 1e30), "outside of the conductances, [0, 25] uS"),
+        (replaced("g_minus", lambda part: part.t().contiguous()), "the tile map says float32 of"),
         (replaced("g_plus", lambda part: part.to(torch.int32)), "has torch.int32 of shape"),
-        (replaced("w_scale", lambda part: part[:1].clone()), "the tile map says floats of"),
+        (replaced("w_scale", lambda part: part[:1].clone()), "the tile map says float32 of"),
         (lambda tensors: tensors.pop(first(tensors, "w_scale")), "do not describe the same model"),
     ],
 )

@@ -180,6 +180,19 @@ def test_a_damaged_row_is_computed_again(tmp_path: Path) -> None:
         assert (tmp_path / "out" / "results.csv").read_bytes() == before
 
 
+def test_what_a_killed_writer_left_of_a_row_or_table_is_removed(tmp_path: Path) -> None:
+    path = write(tmp_path / "s.yaml", grid={"seed": [0, 1]})
+    out, temporary = tmp_path / "out", ".tmp-0123456789abcdef"
+    compute(path, out)
+    table = (out / "results.csv").read_bytes()
+    row = next((out / "points").rglob("*.json"))
+    row.rename(row.with_name(temporary))
+    (out / "results.csv").rename(out / temporary)
+    compute(path, out)
+    assert (out / "results.csv").read_bytes() == table
+    assert not list(out.rglob(temporary))
+
+
 def test_shards_do_all_of_it_between_them_and_the_next_call_collects(tmp_path: Path) -> None:
     grid = {"hardware.tile.rows": [128, 256, 512], "seed": [0, 1]}
     path = write(tmp_path / "s.yaml", grid=grid)

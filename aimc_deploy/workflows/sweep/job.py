@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from aimc_deploy.artifact.files import TEMPORARY
+from aimc_deploy.artifact.journal import sweep as clear
 from aimc_deploy.config.run import Run
 from aimc_deploy.errors import AimcError
 from aimc_deploy.workflows.sweep.row import Row, bundle_of, place, read_row, write_row
@@ -34,6 +36,7 @@ def compute(work: Work) -> dict[str, Row | str]:
         try:
             if row is None:
                 path.parent.mkdir(parents=True, exist_ok=True)
+                clear(path.parent, TEMPORARY)  # what an interrupted writer of a row left
                 row = _row(work, config, key)
                 write_row(path, row)
             found[key] = row

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from aimc_deploy.artifact.files import write_atomic
+from aimc_deploy.artifact.files import TEMPORARY, write_atomic
+from aimc_deploy.artifact.journal import sweep as clear
 from aimc_deploy.report.pareto import front, picture
 from aimc_deploy.workflows.sweep.points import Point
 from aimc_deploy.workflows.sweep.row import Row
@@ -110,6 +111,7 @@ def write(
     if all(file.is_file() for file in files) and files[0].read_bytes() == text:
         return files
     out.mkdir(parents=True, exist_ok=True)
+    clear(out, TEMPORARY)  # what an interrupted writer left
     write_atomic(files[1], _parquet(lines))
     if drawn:
         write_atomic(files[2], _drawn(points, ended))
