@@ -8,6 +8,8 @@ from typing import NamedTuple
 from aimc_deploy.report.plot import COLOURS, drawn, styled
 
 SHAPES = "osD^vP"
+BESIDE = 0.05
+"""Between the marks of two methods at one place, so that both are seen."""
 
 
 class Mark(NamedTuple):
@@ -35,7 +37,7 @@ def picture(
         figure = Figure(figsize=(7.5, 4.4), layout="constrained")
         axes = figure.subplots()
         for number, (method, marks) in enumerate(lines.items()):
-            aside = 0.3 * (number / max(1, len(lines) - 1) - 0.5) if len(lines) > 1 else 0.0
+            aside = BESIDE * (number - (len(lines) - 1) / 2)
             axes.errorbar(
                 [places.index(mark.place) + aside for mark in marks],
                 [mark.mean for mark in marks],
