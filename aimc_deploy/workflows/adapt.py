@@ -38,12 +38,12 @@ from aimc_deploy.workflows.adapters import (
     fit_head,
     go_on_from,
     layers_that_fit,
-    lora_switched_off,
     read_record,
     train_head,
     trainable_parameters,
     write_adapter,
 )
+from aimc_deploy.workflows.attach import lora_switched_off
 from aimc_deploy.workflows.in_memory import out_of_memory, put_into_memory
 from aimc_deploy.workflows.input_ranges import calibrate_ranges, get_ranges, set_ranges
 from aimc_deploy.workflows.logits import batch_count, predict

@@ -16,7 +16,8 @@ from aimc_deploy.errors import ArtifactError
 from aimc_deploy.nn.analog_linear import AnalogLinear
 from aimc_deploy.nn.convert import analog_layers, base_sha256, drift, program, replace_layers
 from aimc_deploy.nn.head import Place, head_layers, head_on_tiles, restore_head
-from aimc_deploy.workflows.adapters import attach, fit_head, read_record
+from aimc_deploy.workflows.adapters import fit_head, read_record
+from aimc_deploy.workflows.attach import attach
 from aimc_deploy.workflows.base import read_hardware, read_model
 from aimc_deploy.workflows.input_ranges import set_ranges
 from aimc_deploy.workflows.own_layers import put_layers

@@ -24,7 +24,8 @@ from aimc_deploy.tasks.features import Features
 from aimc_deploy.tasks.kinds import prepare, score
 from aimc_deploy.tasks.registry import get_task
 from aimc_deploy.workflows import base, executors
-from aimc_deploy.workflows.adapters import device_of, lora_switched_off, read_record
+from aimc_deploy.workflows.adapters import device_of, read_record
+from aimc_deploy.workflows.attach import lora_switched_off
 from aimc_deploy.workflows.deployed import DeployedModel
 from aimc_deploy.workflows.finished import Finished
 from aimc_deploy.workflows.input_ranges import calibrate_ranges

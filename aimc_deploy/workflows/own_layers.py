@@ -15,7 +15,7 @@ from aimc_deploy.artifact.tensors import write_tensors
 from aimc_deploy.errors import ArtifactError
 from aimc_deploy.nn.analog_linear import AnalogLinear
 from aimc_deploy.nn.convert import analog_layers, replace_layers
-from aimc_deploy.workflows.adapters import check_same
+from aimc_deploy.workflows.attach import check_same
 
 FILE = "layers.safetensors"
 """Weights and biases of the layers by their names in the model."""

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from command_line import call
 
-from aimc_deploy.cli.train_in_memory import Named
+from aimc_deploy.cli.study import Named
 from aimc_deploy.workflows import study as workflow
 from aimc_deploy.workflows.study import studies
 from aimc_deploy.workflows.study.studies import DIGITAL, STUDIES, Point, Study

@@ -24,7 +24,7 @@ from aimc_deploy.tasks.data import load_data
 from aimc_deploy.tasks.features import encode
 from aimc_deploy.tasks.registry import get_task
 from aimc_deploy.workflows import adapt, base, evaluate
-from aimc_deploy.workflows.adapters import lora_switched_off
+from aimc_deploy.workflows.attach import lora_switched_off
 from aimc_deploy.workflows.deployed import DeployedModel, load
 from aimc_deploy.workflows.logits import predict
 

@@ -17,7 +17,8 @@ from aimc_deploy.config.run import Run
 from aimc_deploy.errors import ConfigError
 from aimc_deploy.nn.convert import analog_layers
 from aimc_deploy.workflows import adapt
-from aimc_deploy.workflows.adapters import WEIGHTS, lora_switched_off
+from aimc_deploy.workflows.adapters import WEIGHTS
+from aimc_deploy.workflows.attach import lora_switched_off
 from aimc_deploy.workflows.deployed import load
 
 Configure = Callable[..., Run]
