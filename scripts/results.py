@@ -158,7 +158,10 @@ def _variants(shared: Sequence[str], chips: int, out: Path) -> None:
         print(f"variant {variant.name}", file=sys.stderr, flush=True)
         config = load_run(RECIPE, [*shared, f"hardware.preset={NOISY}", *variant.changes])
         digital = _digital(shared)
-        name = _adapter(config, f"sst2-{variant.name}", start_from=None if variant.fresh else digital)
+        start = {"digital": digital, "nothing": None}.get(variant.start)
+        if variant.start == "own":
+            start = _adapter(config, f"sst2-{variant.name}-digital", hardware_aware=False, start_from=None)
+        name = _adapter(config, f"sst2-{variant.name}", start_from=start)
         measured = {"adapters": (name,), "chips": chips, "times": LADDER_TIMES, "unadapted": False}
         if variant is VARIANTS[0]:
             measured["adapters"] = (name, digital)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 LADDER_TIMES = ("0s", "1y", "10y")
 TASKS = ("glue", "squad")
@@ -68,17 +69,23 @@ class Variant:
 
     Attributes:
         changes: to configs/sst2.yaml with the hardware ``pcm-x4``.
-        fresh: it has other parameters than the digital adapter, and cannot go on from it.
+        start: what it goes on from: the digital adapter of all; one of its own, if it has other parameters;
+            or nothing.
     """
 
     name: str
     title: str
     changes: tuple[str, ...] = ()
-    fresh: bool = False
+    start: Literal["digital", "own", "nothing"] = "digital"
 
 
-def _set(name: str, title: str, *changes: str, fresh: bool = False) -> Variant:
-    return Variant(name, title, tuple(f"adapt.{change}" for change in changes), fresh)
+def _set(name: str, title: str, *changes: str) -> Variant:
+    return Variant(name, title, tuple(f"adapt.{change}" for change in changes))
+
+
+def _own(name: str, title: str, *changes: str) -> Variant:
+    """A variant whose adapter has other parameters."""
+    return Variant(f"own-{name}", title, tuple(f"adapt.lora.{change}" for change in changes), "own")
 
 
 def _static(method: str, title: str) -> Variant:
@@ -100,26 +107,16 @@ VARIANTS = (
     _static("quantile", "static input ranges, quantile 0.9995"),
     _static("max", "static input ranges, maximum"),
     _static("moving_std", "static input ranges, 4 standard deviations"),
-    *[
-        _set(f"rank-{rank}", f"fresh, rank {rank}", f"lora.r={rank}", fresh=True)
-        for rank in (1, 2, 4, 8, 16, 32)
-    ],
-    _set("rslora", "fresh, rsLoRA, rank 8, alpha 11.3", "lora.rslora=true", "lora.alpha=11.3", fresh=True),
-    _set(
-        "rslora-32",
-        "fresh, rsLoRA, rank 32, alpha 11.3",
-        "lora.rslora=true",
-        "lora.alpha=11.3",
-        "lora.r=32",
-        fresh=True,
-    ),
-    _set("dora", "fresh, DoRA, no dropout", "lora.dora=true", "lora.dropout=0", fresh=True),
-    _set("no-dropout", "fresh, no dropout", "lora.dropout=0", fresh=True),
-    _set("attention", "fresh, attention only", 'lora.layers=["*attention*"]', fresh=True),
-    _set(
+    Variant("rank-8", "trained on these chips from the start", start="nothing"),
+    *[_own(f"rank-{rank}", f"rank {rank}", f"r={rank}") for rank in (1, 2, 4, 16, 32)],
+    _own("rslora", "rsLoRA, rank 8, alpha 11.3", "rslora=true", "alpha=11.3"),
+    _own("rslora-32", "rsLoRA, rank 32, alpha 11.3", "rslora=true", "alpha=11.3", "r=32"),
+    _own("dora", "DoRA, no dropout", "dora=true", "dropout=0"),
+    _own("no-dropout", "no dropout", "dropout=0"),
+    _own("attention", "attention only", 'layers=["*attention*"]'),
+    _own(
         "feed-forward",
-        "fresh, feed-forward only",
-        'lora.layers=["*layer.[0-9].intermediate*","*layer.[0-9].output*"]',
-        fresh=True,
+        "feed-forward only",
+        'layers=["*layer.[0-9].intermediate*","*layer.[0-9].output*"]',
     ),
 )
