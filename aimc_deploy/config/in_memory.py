@@ -27,7 +27,7 @@ Device = Annotated[TrainingDevice, BeforeValidator(_of_preset, json_schema_input
 class InMemory(Model):
     """How layers are trained in memory."""
 
-    device: Annotated[Device, Field(description="a description, a preset's name or a file")] = (
+    device: Annotated[Device, Field(description="a description, the name of a published one, or a file")] = (
         TrainingDevice()
     )
     residual_device: Annotated[

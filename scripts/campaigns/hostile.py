@@ -289,7 +289,7 @@ class Cases:
         ]
         for name in names:
             change = partial(
-                _manifest, change=lambda content, name=name: content["files"].update({name: entry})
+                change_manifest, change=lambda content, name=name: content["files"].update({name: entry})
             )
             label = "an absolute path" if name == str(self.secret) else f"{name!r:.60}"
             yield label, self.bundle(change, NO_NAME)

@@ -83,7 +83,11 @@ def recipe_of(folder: Path, text: str) -> Path:
         ),
         ("seed: -1\n", 1, "seed: Input should be greater than or equal to 0 (given: -1)"),
         ("adapt: {lora: {dropout: 1}}\n", 1, "adapt.lora.dropout: Input should be less than 1 (given: 1)"),
-        ("adapt:\n\n  method: lore\n", 3, "adapt.method: Input should be 'lora' or 'full' (given: 'lore')"),
+        (
+            "adapt:\n\n  method: lore\n",
+            3,
+            "adapt.method: Input should be 'lora', 'head', 'layers' or 'full' (given: 'lore')",
+        ),
         (
             "baselines:\n- digital\n- fool\n",
             3,

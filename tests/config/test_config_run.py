@@ -102,8 +102,11 @@ def judgeable(data: dict[str, Any]) -> dict[str, Any]:
         "noise_ramp",
         "gap_weight",
         "analog_head",
+        "layers",
     ):
         adapt.pop(key, None)  # which only some methods meet
+    if adapt.get("method") == "layers":  # which needs both
+        adapt["method"] = "head"
     adapt.get("lora", {}).pop("dora", None)
     data.get("hardware", {}).pop("faults", None)  # whose shares add up to 1 at most
     evaluate = data.get("evaluate", {})
@@ -116,6 +119,9 @@ def judgeable(data: dict[str, Any]) -> dict[str, Any]:
 
 
 SCHEMA = Run.model_json_schema()
+SCHEMA["$defs"]["Adapt"]["properties"].pop(
+    "in_memory"
+)  # the trees below it are large, and tested by themselves
 RUNS = values(SCHEMA, "", SCHEMA["$defs"]).map(judgeable).map(Run.model_validate)
 
 

@@ -222,7 +222,7 @@ def test_ideal_hardware_is_the_digital_model_at_every_time(adapted: Path, config
 def test_the_files_agree_with_each_other_and_with_the_samples(adapted: Path, configure: Configure) -> None:
     results = measure(configure, adapted, **SIX, unadapted=True)
     content = json.loads((adapted / "results" / "sst2.json").read_text())
-    assert Results.model_validate(content) == results
+    assert Results.model_validate({key: content[key] for key in content if key != "summary"}) == results
     with (adapted / "results" / "sst2.csv").open() as stream:
         rows = [
             Row(

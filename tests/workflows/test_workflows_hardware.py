@@ -120,7 +120,7 @@ def test_an_adapter_for_a_chip_is_measured_on_that_chip(adapted: Path, configure
 def test_chips_that_training_would_not_meet_are_refused(
     settings: dict[str, Any], asked: dict[str, Any]
 ) -> None:
-    with pytest.raises(ValueError, match=f"{next(iter(asked))}: only LoRA trained on chips meets one"):
+    with pytest.raises(ValueError, match=f"{next(iter(asked))}: only what is trained on chips meets one"):
         Adapt.model_validate({**settings, **asked})
 
 

@@ -51,7 +51,8 @@ class Stop:
 def test_it_learns_the_task_on_a_chip_and_is_evaluated_like_any_other(
     mapped: Path, configure: Configure, method: str
 ) -> None:
-    settings = {**LEARNS, "method": method, "in_memory": {"learning_rate": 0.02}}
+    length = LEARNS if method == "lora" else SHORT
+    settings = {**length, "method": method, "in_memory": {"learning_rate": 0.02}}
     result = adapt.run(configure(mapped, adapt=settings))
     assert result.base_before == result.base_after
     assert result.name == ("sst2-mixed-precision" if method == "lora" else "sst2-head-mixed-precision")
@@ -95,7 +96,7 @@ LAYER = "mobilebert.encoder.layer.0.attention.self.query"
 def test_chosen_layers_leave_the_tiles_for_their_adapter_and_come_back(
     adapted: Path, configure: Configure
 ) -> None:
-    settings = {**LEARNS, "method": "layers", "layers": ("*.self.query",)}
+    settings = {**SHORT, "method": "layers", "layers": ("*.self.query",)}
     settings["in_memory"] = {"algorithm": ADAM, "learning_rate": 0.01}
     before = Bundle.open(adapted).manifest.base_sha256
     result = adapt.run(configure(adapted, adapt=settings))
