@@ -188,6 +188,8 @@ class Adapt(Model):
                 )
         if self.chip is not None and (self.schedule or self.youngest != "0s" or self.noise_level != 1.0):
             raise ValueError("chip: one chip has one age and its own noise: leave out the other settings")
+        if self.method != "lora" and (self.start_from is not None or self.schedule):
+            raise ValueError("start_from, schedule: only LoRA adapters go on from one another (method: lora)")
         if self.analog_head and self.method != "lora":
             raise ValueError("analog_head: is of LoRA adapters (method: lora)")
         if not self.hardware_aware and (self.noise_ramp or self.gap_weight):

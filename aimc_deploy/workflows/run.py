@@ -98,7 +98,8 @@ def variants(config: Run) -> list[Run]:
     found = [config]
     for baseline in config.baselines:
         name = config.adapt.name and f"{config.adapt.name}-{baseline}"
-        update = {**changes[baseline], "name": name, "start_from": None, **no_chips}
+        update = {**changes[baseline], "name": name, "start_from": None, "in_memory": None, "layers": ()}
+        update |= no_chips
         variant = config.model_copy(update={"adapt": config.adapt.model_copy(update=update)})
         found.insert(0 if baseline == "digital" else len(found), variant)
     return found

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import get_args
 
@@ -112,4 +111,4 @@ def test_devices_for_pulses_are_listed() -> None:
     listed = call("config", "presets", "--pulsed", "--format", "json").json()
     assert "reram-hfo2" in listed
     assert "--pulsed-device NAME" in call("config", "presets", "--pulsed").err
-    assert json.dumps(listed) != json.dumps(call("config", "presets", "--format", "json").json())
+    assert listed.keys().isdisjoint(call("config", "presets", "--format", "json").json())

@@ -107,6 +107,8 @@ def judgeable(data: dict[str, Any]) -> dict[str, Any]:
         adapt.pop(key, None)  # which only some methods meet
     if adapt.get("method") == "layers":  # which needs both
         adapt["method"] = "head"
+    if adapt.get("method", "lora") != "lora":
+        adapt.pop("start_from", None)
     adapt.get("lora", {}).pop("dora", None)
     data.get("hardware", {}).pop("faults", None)  # whose shares add up to 1 at most
     evaluate = data.get("evaluate", {})

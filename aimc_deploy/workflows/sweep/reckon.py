@@ -37,7 +37,7 @@ def costs(config: Run, tile_map: Mapping[str, Any]) -> dict[str, Any]:
     length = config.max_length or get_task(config.task).max_length
     cost = estimate(tile_map, config.hardware, rank=lora.r, tokens=TOKENS, length=length)
     shared = {"tiles": cost.tiles, "utilisation": tile_map["utilisation"]}
-    if config.adapt.method == "full":  # all is on the tiles
+    if config.adapt.method != "lora":  # nothing is beside the tiles
         return {
             **shared,
             "token_ns": cost.token_ns,
