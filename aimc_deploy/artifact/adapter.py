@@ -56,6 +56,12 @@ class AdapterRecord(BaseModel):
         """Whether the head goes onto tiles too."""
         return bool(self.training.get("analog_head"))
 
+    @property
+    def how(self) -> str:
+        """The method, and the algorithm where pulses trained what it trains."""
+        in_memory = self.training.get("in_memory")
+        return f"{self.method}, {in_memory['algorithm']['kind']} in memory" if in_memory else self.method
+
     def trained_for(self, hardware_digest: str) -> str:
         """The hardware that it met in training, told to somebody whose hardware has that digest."""
         if not self.hardware_aware:

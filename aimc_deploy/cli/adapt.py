@@ -30,14 +30,10 @@ def command(
     bundle_out: Annotated[
         Path | None, typer.Option("--out", help="With --method full: folder of the new bundle.")
     ] = None,
-    train_samples: Annotated[
-        int | None, typer.Option(help="Use only so many samples, drawn by seed.")
-    ] = None,
+    train_samples: options.TrainSamples = None,
     epochs: Annotated[float | None, typer.Option(help="Passes over the data.")] = None,
     data_dir: options.DataDir = None,
-    start_from: Annotated[
-        str | None, typer.Option(help="Adapter of the same task to go on from; a fresh one if left out.")
-    ] = None,
+    start_from: options.StartFrom = None,
     from_chip: Annotated[
         int | None, typer.Option(help="Train on this chip alone, as it is at --at.", min=0)
     ] = None,
@@ -50,7 +46,7 @@ def command(
         list[str] | None,
         typer.Option(help="Tracker of the losses: tensorboard, trackio, mlflow or wandb. Repeatable."),
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Continue an interrupted run.")] = False,
+    resume: options.Resume = False,
     overwrite: options.Overwrite = False,
     hardware: options.Hardware = None,
     config: options.ConfigFile = None,
@@ -99,6 +95,19 @@ def command(
         },
         hardware_of_bundle=True,
     )
+    train(run, output, resume=resume, overwrite=overwrite, dry_run=dry_run, bundle_out=bundle_out)
+
+
+def train(
+    run: Run,
+    output: options.Format,
+    *,
+    resume: bool,
+    overwrite: bool,
+    dry_run: bool,
+    bundle_out: Path | None = None,
+) -> None:
+    """Do what a configuration says, tell of it, and name the command that measures it."""
     if dry_run:
         emit(output, run.model_dump(mode="json"), lambda: out.print_json(run.model_dump_json()))
         note(output, "dry run: nothing was trained or written")
@@ -110,23 +119,24 @@ def command(
     try:
         with Bar(output) as bar:
             if several.is_several(run.task):
-                result = adapt_several(run, overwrite, output, bar)
+                result = _several(run, overwrite, output, bar)
             else:
                 existing: Literal["replace", "refuse"] = "replace" if overwrite else "refuse"
                 result = workflow.run(run, out=bundle_out, resume=resume, existing=existing, progress=bar)
-                emit(output, payload(result), lambda: show(result))
+                emit(output, _payload(result), lambda: show(result))
     except KeyboardInterrupt:
         err.print("stopped; the last checkpoint is kept: continue with the same command and --resume")
         raise
     processes.leave()
     data = "" if run.data_dir is None else f" --data-dir {shlex.quote(run.data_dir)}"
+    chip = f" --chip {run.adapt.chip}" if run.adapt.in_memory and run.adapt.chip is not None else ""
     next_step(
         output,
-        f"aimc-deploy evaluate --task {shlex.quote(run.task)}{options.place(result.bundle.path)}{data}",
+        f"aimc-deploy evaluate --task {shlex.quote(run.task)}{options.place(result.bundle.path)}{data}{chip}",
     )
 
 
-def adapt_several(run: Run, overwrite: bool, output: options.Format, bar: Bar) -> AdaptResult:
+def _several(run: Run, overwrite: bool, output: options.Format, bar: Bar) -> AdaptResult:
     """One task after the other; what is finished is kept, and what was interrupted goes on."""
     from aimc_deploy.workflows import several
 
@@ -136,13 +146,13 @@ def adapt_several(run: Run, overwrite: bool, output: options.Format, bar: Bar) -
         if output is options.Format.human:
             show(result)
     if output is options.Format.json:
-        emit(output, [payload(result) for result in results], lambda: None)
+        emit(output, [_payload(result) for result in results], lambda: None)
     for name, reason in chosen.left_out.items():
         note(output, f"left out {name}: {reason}")
     return results[-1]
 
 
-def payload(result: AdaptResult) -> dict[str, Any]:
+def _payload(result: AdaptResult) -> dict[str, Any]:
     """What ``--format json`` prints."""
     record = result.record
     return {
@@ -156,6 +166,7 @@ def payload(result: AdaptResult) -> dict[str, Any]:
         "steps": record.training["steps"],
         "base_before": result.base_before,
         "base_after": result.base_after,
+        **({"devices": record.training["devices"]} if "devices" in record.training else {}),
     }
 
 
@@ -172,3 +183,27 @@ def show(result: AdaptResult) -> None:
     scores = {word: record.scores.get(key) for key, word in words.items()}
     parts = [f"{word} {value:.3f}" for word, value in scores.items() if value is not None]
     out.print(f"{record.metric} on dev (chip 0, 0 s): " + ", ".join(parts))
+    if "devices" in record.training:
+        _show_devices(record.training["devices"])
+
+
+def _show_devices(devices: dict[str, Any]) -> None:
+    """The arrays of all layers that pulses trained, each kind in a line."""
+    for kind in next(iter(devices.values()))["arrays"]:
+        arrays = [found["arrays"][kind] for found in devices.values()]
+        pulses = [array["pulses_per_device"] for array in arrays]
+        worst = max(arrays, key=lambda array: array["saturated"])
+        largest = max(arrays, key=lambda array: array["rms_by_tau"])
+        told = (
+            f"arrays {kind} of {len(arrays)} layers: {min(pulses):.3g} to {max(pulses):.3g} pulses a device, "
+            f"at most {worst['saturated']:.1%} at a bound, rms at most {largest['rms_by_tau']:.2f} tau"
+        )
+        known = [array["energy_pj"] for array in arrays if array["energy_pj"] is not None]
+        out.print(told + (f", {sum(known) / 1e6:.3g} uJ in all" if known else ""))
+    warnings = {
+        (warned["reason"].partition(": ")[2], warned["change"])
+        for found in devices.values()
+        for warned in found["warnings"]
+    }
+    for reason, change in sorted(warnings):
+        err.print(f"warning: {reason}; better: {change}")

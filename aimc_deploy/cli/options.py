@@ -52,6 +52,11 @@ DataDir = Annotated[
     Path | None,
     typer.Option("--data-dir", help="Folder with the task's files (GLUE TSV, CSV, JSONL or parquet)."),
 ]
+TrainSamples = Annotated[int | None, typer.Option(help="Use only so many samples, drawn by seed.")]
+StartFrom = Annotated[
+    str | None, typer.Option(help="Adapter of the same task to go on from; a fresh one if left out.")
+]
+Resume = Annotated[bool, typer.Option("--resume", help="Continue an interrupted run.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is there under the same name.")]
 
 

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import shlex
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated
 
 import typer
 
 from aimc_deploy.cli import adapt, options
-from aimc_deploy.cli.output import Bar, emit, err, guarded, loading, next_step, note, out
+from aimc_deploy.cli.output import guarded
 from aimc_deploy.cli.study import Named, run_study
-
-if TYPE_CHECKING:
-    from aimc_deploy.config.run import Run
-    from aimc_deploy.workflows.adapt import AdaptResult
 
 
 class Algorithm(str, Enum):
@@ -62,17 +57,13 @@ def command(
     ] = None,
     at: Annotated[str | None, typer.Option(help="Age of the chip, such as 1y; new if left out.")] = None,
     name: Annotated[str | None, typer.Option(help="Name of the adapter; of task and algorithm else.")] = None,
-    train_samples: Annotated[
-        int | None, typer.Option(help="Use only so many samples, drawn by seed.")
-    ] = None,
+    train_samples: options.TrainSamples = None,
     epochs: Annotated[
         float | None, typer.Option(help="Passes over the data; of a study, in the place of its own.")
     ] = None,
     data_dir: options.DataDir = None,
-    start_from: Annotated[
-        str | None, typer.Option(help="Adapter of the same task to go on from; a fresh one if left out.")
-    ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Continue an interrupted run.")] = False,
+    start_from: options.StartFrom = None,
+    resume: options.Resume = False,
     overwrite: options.Overwrite = False,
     hardware: options.Hardware = None,
     config: options.ConfigFile = None,
@@ -156,11 +147,7 @@ def command(
         },
         hardware_of_bundle=True,
     )
-    if dry_run:
-        emit(output, run.model_dump(mode="json"), lambda: out.print_json(run.model_dump_json()))
-        note(output, "dry run: nothing was trained or written")
-        return
-    _adapt(run, resume, overwrite, output)
+    adapt.train(run, output, resume=resume, overwrite=overwrite, dry_run=dry_run)
 
 
 def _method(what: str | None) -> tuple[str | None, list[str] | None]:
@@ -177,57 +164,3 @@ def _method(what: str | None) -> tuple[str | None, list[str] | None]:
             param_hint="--what",
         )
     return {"head": "head", "adapter": "lora"}[what], None
-
-
-def _adapt(run: Run, resume: bool, overwrite: bool, output: options.Format) -> None:
-    """Train, and tell what the devices went through."""
-    with loading(output):
-        from aimc_deploy.workflows import adapt as workflow
-        from aimc_deploy.workflows import several
-
-    try:
-        with Bar(output) as bar:
-            if several.is_several(run.task):
-                result = adapt.adapt_several(run, overwrite, output, bar)
-            else:
-                existing: Literal["replace", "refuse"] = "replace" if overwrite else "refuse"
-                result = workflow.run(run, resume=resume, existing=existing, progress=bar)
-                emit(output, _payload(result), lambda: _show_adapter(result))
-    except KeyboardInterrupt:
-        err.print("stopped; the last checkpoint is kept: continue with the same command and --resume")
-        raise
-    data = "" if run.data_dir is None else f" --data-dir {shlex.quote(run.data_dir)}"
-    next_step(
-        output,
-        f"aimc-deploy evaluate --task {shlex.quote(run.task)}{options.place(result.bundle.path)}{data} "
-        f"--chip {run.adapt.chip}",
-    )
-
-
-def _payload(result: AdaptResult) -> dict[str, Any]:
-    """What ``--format json`` prints."""
-    return {**adapt.payload(result), "devices": result.record.training["devices"]}
-
-
-def _show_adapter(result: AdaptResult) -> None:
-    """What was trained, how good it is, and the arrays of all layers, each kind in a line."""
-    adapt.show(result)
-    devices = result.record.training["devices"]
-    for kind in next(iter(devices.values()))["arrays"]:
-        arrays = [found["arrays"][kind] for found in devices.values()]
-        pulses = [array["pulses_per_device"] for array in arrays]
-        worst = max(arrays, key=lambda array: array["saturated"])
-        largest = max(arrays, key=lambda array: array["rms_by_tau"])
-        told = (
-            f"arrays {kind} of {len(arrays)} layers: {min(pulses):.3g} to {max(pulses):.3g} pulses a device, "
-            f"at most {worst['saturated']:.1%} at a bound, rms at most {largest['rms_by_tau']:.2f} tau"
-        )
-        known = [array["energy_pj"] for array in arrays if array["energy_pj"] is not None]
-        out.print(told + (f", {sum(known) / 1e6:.3g} uJ in all" if known else ""))
-    warnings = {
-        (warned["reason"].partition(": ")[2], warned["change"])
-        for found in devices.values()
-        for warned in found["warnings"]
-    }
-    for reason, change in sorted(warnings):
-        err.print(f"warning: {reason}; better: {change}")

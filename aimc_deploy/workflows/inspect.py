@@ -65,7 +65,7 @@ def _adapter(bundle: Bundle, name: str, digest: str) -> dict[str, Any]:
     return {
         "name": name,
         "task": record.task,
-        "method": record.method,
+        "method": record.how,
         "parameters": record.parameters,
         "bytes": sum(own),
         "trained_for": record.trained_for(digest),

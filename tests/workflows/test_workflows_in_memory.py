@@ -83,6 +83,7 @@ def test_the_files_are_those_of_a_digital_adapter(mapped: Path, configure: Confi
     assert shapes[0] == shapes[1]
     assert files_of(mapped / "adapters/digital").keys() == files_of(mapped / "adapters/pulses").keys()
     devices = result.record.training["devices"]
+    assert "| lora, mixed_precision in memory |" in (mapped / "README.md").read_text()
     assert any("lora_A" in name for name in devices)
     assert any("modules_to_save" in name for name in devices), "the head too"
     for found in devices.values():
