@@ -103,7 +103,7 @@ def _tau(epochs: int | None) -> Study:
     points = [
         Point(method, tau, _settings(algorithm, {"tau": tau}), rates, epochs)
         for method, (algorithm, rates) in methods.items()
-        for tau in (0.6, 1.5, 2.5)
+        for tau in (0.4, 0.6, 0.8, 1.0, 1.5, 2.5)
     ]
     return Study("tau", "bounds of the weights, linear response", "tau", (_digital(epochs), *points))
 
@@ -112,6 +112,8 @@ def _responses(epochs: int | None) -> Study:
     epochs = epochs or 20
     responses = [
         ("power", 0.5, 0.6),
+        ("power", 0.5, 1.0),
+        ("power", 1.0, 0.6),
         ("power", 2.0, 0.6),
         ("exponential", 0.5, 1.0),
         ("exponential", 2.0, 1.0),
@@ -153,16 +155,19 @@ def _symmetric_point(epochs: int | None) -> Study:
     chip = {"tau": tau, "states": 1200, "cycle_to_cycle": 0.3}
     every: tuple[float, ...] = (0.0, 0.1, 0.3)
     methods: dict[str, tuple[dict[str, Any], dict[str, Any], tuple[float, ...]]] = {
-        "Analog SGD": (SGD | PULSED, chip, every),
+        "Analog SGD, expected": (SGD, {"tau": tau}, every),
+        "Analog SGD, pulsed": (SGD | PULSED, chip, every),
     }
     for name, calibration, spreads in (
-        ("no calibration", {"kind": "none"}, (0.3,)),
-        ("2000 pulses", {"kind": "zero_shift", "pulses": 2000}, (0.3,)),
+        ("no calibration", {"kind": "none"}, (0.1, 0.3)),
+        ("500 pulses", {"kind": "zero_shift", "pulses": 500}, (0.3,)),
+        ("2000 pulses", {"kind": "zero_shift", "pulses": 2000}, (0.1, 0.3)),
         ("oracle", {"kind": "oracle"}, (0.3,)),
     ):
         methods[f"residual, {name}"] = (_residual(0.4, calibration=calibration, **PULSED), chip, spreads)
-    rider = _residual(0.1, "e_rider", flip_probability=0.02, follow=0.02, **PULSED)
-    methods["E-RIDER, p 0.02, eta 0.02"] = (rider, chip, (0.3,))
+    for flips, follow in ((0.02, 0.02), (0.1, 0.1)):
+        rider = _residual(0.1, "e_rider", flip_probability=flips, follow=follow, **PULSED)
+        methods[f"E-RIDER, p {flips:g}, eta {follow:g}"] = (rider, chip, (0.3,))
     points = [
         Point(
             method,
@@ -193,7 +198,7 @@ def _noise(epochs: int | None) -> Study:
     points = [
         Point(method, noise, _settings(algorithm | {"read_noise": noise}, {"tau": 0.8}), rates, epochs)
         for method, algorithm in methods.items()
-        for noise in (0.3, 1.0)
+        for noise in (0.0, 0.3, 1.0)
     ]
     return Study("noise", "noise when the residual is read", "read noise", (_digital(epochs), *points))
 
@@ -203,6 +208,7 @@ def _states(epochs: int | None) -> Study:
     methods: dict[str, tuple[dict[str, Any], float, tuple[float, ...]]] = {
         "Analog SGD, tau 2.5": (SGD | PULSED, 2.5, SGD_RATES),
         "residual, gamma 0.4": (_residual(0.4, **PULSED), 0.8, RATES),
+        "TT-v2, gamma 0": (_residual(0.0, "tt_v2", **PULSED), 0.8, RATES),
         "TT-v2, gamma 0.4": (_residual(0.4, "tt_v2", **PULSED), 0.8, RATES),
         "mixed precision, momentum 0.9": (
             {"kind": "mixed_precision", "momentum": 0.9},
@@ -213,7 +219,7 @@ def _states(epochs: int | None) -> Study:
     points = [
         Point(method, states, _settings(algorithm, {"tau": tau, "states": states}), rates, epochs)
         for method, (algorithm, tau, rates) in methods.items()
-        for states in (1200, 20)
+        for states in (1200, 50, 20)
     ]
     return Study("states", "few states, pulsed", "states", (_digital(epochs), *points))
 
