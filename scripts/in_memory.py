@@ -1,11 +1,13 @@
 """Measure what docs/in_memory.md says, and write it: every figure on that page comes from here.
 
     python scripts/in_memory.py measure
+    python scripts/in_memory.py sst2 --data-dir glue --set source.path=MINILM_FOLDER
     python scripts/in_memory.py page
 
 ``measure`` runs the studies of `aimc-deploy train-in-memory` one after the other in the folder ``runs``, and
-copies the results of each into docs/in_memory. What is finished is kept, so it can be stopped and called
-again at any time. ``page`` draws the plots and writes the page from those copies alone.
+copies the results of each into docs/in_memory; ``sst2`` trains adapters and heads of a pretrained encoder.
+What is finished is kept, so it can be stopped and called again at any time. ``page`` draws the plots and
+writes the page from those results alone.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ import shutil
 import sys
 from pathlib import Path
 
+import in_memory_sst2
 from in_memory_page import page
 from results import Lines
 
@@ -26,6 +29,7 @@ from aimc_deploy.workflows.study.studies import STUDIES, study
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "docs" / "in_memory"
+SST2 = RESULTS / "sst2" / "results.json"
 
 
 def measure(arguments: argparse.Namespace) -> None:
@@ -43,6 +47,14 @@ def measure(arguments: argparse.Namespace) -> None:
         shutil.copyfile(measured.files[0], RESULTS / f"{name}.json")
 
 
+def sst2(arguments: argparse.Namespace) -> None:
+    """SST-2 on a pretrained encoder, leaving out what is finished."""
+    work = arguments.work / "in-memory-sst2"
+    work.mkdir(parents=True, exist_ok=True)
+    found = in_memory_sst2.measure(arguments.data_dir, work, arguments.set, arguments.workers, Lines())
+    in_memory_sst2.write(SST2, found)
+
+
 def write(arguments: argparse.Namespace) -> None:
     """The page, and a plot of each study beside its results."""
     for path in RESULTS.glob("*.json"):
@@ -56,10 +68,15 @@ def main() -> None:
     commands = parser.add_subparsers(required=True)
     measuring = commands.add_parser("measure", help="run what is not finished")
     measuring.add_argument("--studies", nargs="+", default=STUDIES, choices=STUDIES, help="only these")
-    measuring.add_argument("--work", type=Path, default=ROOT / "runs", help="folder for the runs [runs]")
     measuring.add_argument("--seeds", type=int, default=5, help="of each point [5]")
-    measuring.add_argument("--workers", type=int, help="runs at a time [one a processor]")
     measuring.set_defaults(function=measure)
+    encoder = commands.add_parser("sst2", help="the same on a pretrained encoder")
+    encoder.add_argument("--data-dir", type=Path, required=True, help="folder with GLUE's SST-2")
+    encoder.add_argument("--set", action="append", default=[], help="a key of a recipe, as in aimc-deploy")
+    encoder.set_defaults(function=sst2)
+    for command in (measuring, encoder):
+        command.add_argument("--work", type=Path, default=ROOT / "runs", help="folder for the runs [runs]")
+        command.add_argument("--workers", type=int, help="runs at a time [one a processor]")
     commands.add_parser("page", help="write docs/in_memory.md from docs/in_memory").set_defaults(
         function=write
     )
