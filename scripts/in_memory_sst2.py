@@ -32,14 +32,31 @@ PULSED = {"update": {"kind": "counts"}}
 DIGITAL = "digital, Adam"
 REST = 1.0e-3
 """Rate of the biases and scales behind arrays that learn."""
-METHODS: dict[str, tuple[dict[str, Any] | None, tuple[float, ...]]] = {
-    DIGITAL: (None, (3.0e-4, 1.0e-3, 3.0e-3)),
-    "Analog SGD": ({"kind": "analog_sgd", **PULSED}, (10.0, 30.0, 100.0)),
-    "residual": ({"kind": "residual", **PULSED}, (30.0, 100.0, 300.0)),
-    "TT-v2": ({"kind": "tt_v2", **PULSED}, (30.0, 100.0, 300.0)),
-    "mixed precision, Adam": ({"kind": "mixed_precision"}, (2.5e-3, 5.0e-3, 1.0e-2)),
+METHODS: dict[str, dict[str, Any] | None] = {
+    DIGITAL: None,
+    "Analog SGD": {"kind": "analog_sgd", **PULSED},
+    "residual": {"kind": "residual", **PULSED},
+    "TT-v2": {"kind": "tt_v2", **PULSED},
+    "mixed precision, Adam": {"kind": "mixed_precision"},
 }
-"""Settings of ``adapt.in_memory.algorithm``, None where all is digital; learning rates to choose from."""
+"""Settings of ``adapt.in_memory.algorithm``; None where all is digital."""
+RATES: dict[str, dict[str, tuple[float, ...]]] = {
+    "head": {
+        DIGITAL: (1.0e-3, 3.0e-3, 1.0e-2, 3.0e-2),
+        "Analog SGD": (30.0, 100.0, 300.0, 1000.0),
+        "residual": (100.0, 300.0, 1000.0),
+        "TT-v2": (100.0, 300.0, 1000.0),
+        "mixed precision, Adam": (5.0e-3, 1.0e-2, 2.0e-2, 4.0e-2),
+    },
+    "LoRA, rank 8, and head": {
+        DIGITAL: (1.0e-3, 3.0e-3, 1.0e-2),
+        "Analog SGD": (30.0, 100.0, 300.0),
+        "residual": (30.0, 100.0, 300.0),
+        "TT-v2": (30.0, 100.0, 300.0),
+        "mixed precision, Adam": (5.0e-3, 1.0e-2, 2.0e-2),
+    },
+}
+"""To choose from."""
 
 
 class Cell(BaseModel):
@@ -99,7 +116,7 @@ def places() -> list[tuple[str, str, int | None]]:
     """What, method and states of each cell."""
     return [
         (what, method, states)
-        for what, (method, (settings, _)) in itertools.product(WHAT, METHODS.items())
+        for what, (method, settings) in itertools.product(WHAT, METHODS.items())
         for states in ((None,) if settings is None else STATES)
     ]
 
@@ -118,7 +135,7 @@ def measure(
         AimcError: as a sweep raises it, or one of its points failed.
     """
     whole, part = _divided(data / "SST-2", work)
-    asked = [(place, lr) for place in places() for lr in METHODS[place[1]][1]]
+    asked = [(place, lr) for place in places() for lr in RATES[place[0]][place[1]]]
     tried = _sweep(work / "choose", part, shared, [(*one, CHOOSING_SEED) for one in asked], workers, progress)
     found: dict[tuple[str, str, int | None], dict[float, float]] = {}
     for (place, lr), line in zip(asked, tried, strict=True):
@@ -212,7 +229,7 @@ def _sweep(
 
 
 def _point(what: str, method: str, states: int | None, lr: float, seed: int) -> dict[str, Any]:
-    settings, _ = METHODS[method]
+    settings = METHODS[method]
     point: dict[str, Any] = {"seed": seed, "adapt.method": WHAT[what]}
     if settings is None:
         return point | {"adapt.learning_rate": lr}
