@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import in_memory_sst2
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from aimc_deploy.workflows.study.results import Cell, Results, read
@@ -187,8 +188,18 @@ def page(folder: Path) -> str:
         autoescape=False,  # it is Markdown
     )
     template = templates.get_template("in_memory.md.j2")
+    encoder = folder / "sst2" / "results.json"
     return template.render(
-        studies=STUDIES, found=found, claims=claims, place=place, at_edge=at_edge, columns=COLUMNS
+        studies=STUDIES,
+        found=found,
+        claims=claims,
+        place=place,
+        at_edge=at_edge,
+        columns=COLUMNS,
+        encoder=in_memory_sst2.read(encoder) if encoder.exists() else None,
+        encoder_what=list(in_memory_sst2.WHAT),
+        encoder_states=in_memory_sst2.STATES,
+        encoder_methods=list(in_memory_sst2.METHODS),
     )
 
 

@@ -23,7 +23,7 @@ from aimc_deploy.workflows.env import run as environment
 from aimc_deploy.workflows.progress import Progress
 from aimc_deploy.workflows.sweep.table import Line
 
-SAMPLES, HELD_OUT = 2000, 1000
+SAMPLES, HELD_OUT, BATCH = 2000, 1000, 32
 SEEDS, CHOOSING_SEED = (0, 1, 2), 1000
 TIMES = ("0s", "1y")
 STATES = (1200, 200)
@@ -92,6 +92,7 @@ class Measured(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     samples: int
+    steps: int
     held_out: int
     seeds: tuple[int, ...]
     choosing_seed: int
@@ -103,6 +104,15 @@ class Measured(BaseModel):
         return next(
             cell for cell in self.cells if (cell.what, cell.method, cell.states) == (what, method, states)
         )
+
+    def line(self, what: str, method: str) -> list[Cell]:
+        """A cell for each number of states; the same one where it is digital."""
+        return [self.cell(what, method, None if METHODS[method] is None else states) for states in STATES]
+
+    @property
+    def at_edge(self) -> int:
+        """Cells whose rate is the lowest or the highest of those that were tried."""
+        return sum(cell.lr in (min(cell.candidates), max(cell.candidates)) for cell in self.cells)
 
     def best(self, what: str, states: int) -> Cell:
         """The most accurate method in memory, new."""
@@ -146,6 +156,7 @@ def measure(
     rows = dict(zip(((place, seed) for place, _, seed in runs), lines, strict=True))
     return Measured(
         samples=SAMPLES,
+        steps=-(-SAMPLES // BATCH),
         held_out=HELD_OUT,
         seeds=SEEDS,
         choosing_seed=CHOOSING_SEED,
@@ -212,6 +223,7 @@ def _sweep(
             "adapt.chip": 0,
             "adapt.epochs": 1,
             "adapt.train_samples": SAMPLES,
+            "adapt.batch_size": BATCH,
             "evaluate.chip": 0,
             "evaluate.times": list(TIMES),
             "evaluate.unadapted": False,

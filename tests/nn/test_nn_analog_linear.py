@@ -180,12 +180,6 @@ def test_programming_and_drifting_never_touch_the_meta_weights(
     assert torch.equal(layer.grid.weight(), before["weight"])
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-def test_a_model_that_is_moved_is_programmed_where_it_is(mapped: MapTo, noisy: Hardware, x: Tensor) -> None:
-    layer = mapped(noisy).to("cuda")
-    assert on_chip(layer, x.to("cuda"), YEAR).device.type == "cuda"
-
-
 def test_targets_go_where_the_layer_is(
     mapped: MapTo, noisy: Hardware, monkeypatch: pytest.MonkeyPatch
 ) -> None:
