@@ -90,20 +90,8 @@ def sign(
     if problems := bundle.verify():
         raise ArtifactError(f"{path} is damaged and was not signed: {'; '.join(problems)}")
     _check_target(to, path)
-    public, needed = private_key(key, password)
-    config = library.signing.Config().set_hashing_config(pinned := _pinned(bundle))
-    if certificate is None:
-        config.use_elliptic_key_signer(private_key=key, password=needed)
-    else:
-        if fingerprint(certified_key(certificate)) != fingerprint(public):
-            raise SignatureError(
-                f"{certificate} belongs to another key than {key}: its certificate is needed"
-            )
-        if needed is not None:
-            raise SignatureError(f"{key} is encrypted, which cannot be used with a certificate: decrypt it")
-        config.use_certificate_signer(
-            private_key=key, signing_certificate=certificate, certificate_chain=[certificate]
-        )
+    config = _with_signer(library.signing.Config(), key, certificate, password)
+    config.set_hashing_config(pinned := _pinned(bundle))
     with tempfile.TemporaryDirectory() as folder:
         made = Path(folder, "signature")
         config.sign(path, made)
@@ -168,6 +156,21 @@ def _library() -> Any:
     return model_signing
 
 
+def _with_signer(config: Any, key: Path, certificate: Path | None, password: str | None) -> Any:
+    public, needed = private_key(key, password)
+    if certificate is None:
+        return config.use_elliptic_key_signer(private_key=key, password=needed)
+    if fingerprint(certified_key(certificate)) != fingerprint(public):
+        raise SignatureError(f"{certificate} is of another key than {key}: give the certificate of this one")
+    if needed is not None:
+        raise SignatureError(
+            f"{key} is encrypted, and model-signing takes no such key with a certificate: decrypt it"
+        )
+    return config.use_certificate_signer(
+        private_key=key, signing_certificate=certificate, certificate_chain=[certificate]
+    )
+
+
 def _pinned(bundle: Bundle) -> Any:
     """The library's way to hash, of the files of this bundle and no others; keeps what it finds."""
     from model_signing import hashing
@@ -180,8 +183,12 @@ def _pinned(bundle: Bundle) -> Any:
             self.digests: dict[str, str] = {}
 
         def hash(self, model_path: Any, *, files_to_hash: Any = None) -> Hashed:
-            with reporting(f"{bundle.path} cannot be read"):
-                found = super().hash(model_path, files_to_hash=[Path(model_path, name) for name in names])
+            files = [Path(model_path, name) for name in names]
+            try:
+                with reporting(f"{bundle.path} cannot be read"):
+                    found = super().hash(model_path, files_to_hash=files)
+            except ValueError as error:  # a file that was there a moment ago
+                raise ArtifactError(f"{bundle.path} cannot be read: {error}") from None
             self.digests = {part.identifier: part.digest.digest_hex for part in found.resource_descriptors()}
             return found
 
