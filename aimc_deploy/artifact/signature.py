@@ -8,7 +8,6 @@ here: all that the manifest lists, whatever a signature asks to be ignored.
 
 from __future__ import annotations
 
-import base64
 import os
 import tempfile
 from collections.abc import Mapping
@@ -17,7 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from aimc_deploy.artifact.bundle import Bundle, companion
-from aimc_deploy.artifact.files import LOCK, open_regular, parse_json, printable, reporting, write_atomic
+from aimc_deploy.artifact.envelope import Envelope, parse_envelope, read_envelope
+from aimc_deploy.artifact.files import LOCK, printable, reporting, write_atomic
 from aimc_deploy.artifact.keys import certificates, certified_key, fingerprint, private_key, public_key
 from aimc_deploy.artifact.manifest import MANIFEST, read_manifest
 from aimc_deploy.errors import ArtifactError, SignatureError
@@ -25,11 +25,9 @@ from aimc_deploy.errors import ArtifactError, SignatureError
 if TYPE_CHECKING:
     from model_signing.manifest import Manifest as Hashed
 
-MAX_SIGNATURE_BYTES = 16 * 1024**2
 NOT_CONTENT = (LOCK, ".cache")
 """What may be in the folder beside its content: our lock, and what the hub's client leaves of a download."""
 
-_KINDS = {"publicKey": "key", "x509CertificateChain": "certificate", "certificate": "Sigstore"}
 _INSTEAD = {
     "key": "a key without a certificate: check it with --key",
     "certificate": "a certificate: check it with --root-certificate",
@@ -101,7 +99,7 @@ def sign(
     if hashed != listed or read_manifest(path) != bundle.manifest:
         raise ArtifactError(f"{path} was changed while it was being signed: run this again")
     write_atomic(to, data)
-    return _described(to, parse_json(data, to), len(pinned.digests))
+    return _described(to, parse_envelope(data, to), len(pinned.digests))
 
 
 def check(
@@ -123,18 +121,17 @@ def check(
         raise ValueError("either a key or root certificates say who must have signed")
     library = _library()
     where = at or signature_file(bundle.path)
-    data, content = _read(where)
+    envelope = read_envelope(where)
+    _check_made_by(envelope, key, where)
     config = library.verifying.Config().set_hashing_config(pinned := _pinned(bundle))
     if key is not None:
-        _check_key(content, fingerprint(public_key(key)), key, where)
         config.use_elliptic_key_verifier(public_key=key)
     else:
         certificates(trusted)  # what is wrong with them is told before the library meets it
-        _check_kind(content, "certificate", where)
         config.use_certificate_verifier(certificate_chain=[trusted])
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder, "signature")  # so that the library reads what was read here
-        copy.write_bytes(data)
+        copy.write_bytes(envelope.data)
         try:
             config.verify(bundle.path, copy)
         except ArtifactError:
@@ -142,8 +139,13 @@ def check(
         except Exception as error:  # whatever the library and what it rests on make of a stranger's file
             if not pinned.digests:
                 raise SignatureError(_refused(where, trusted, error)) from error
-            raise SignatureError(_stale(where, bundle, content, pinned.digests)) from error
-    return _described(where, content, len(pinned.digests))
+            raise SignatureError(_stale(where, bundle.path, envelope.digests(), pinned.digests)) from error
+    return _described(where, envelope, len(pinned.digests))
+
+
+def _described(where: Path, envelope: Envelope, files: int) -> Signature:
+    """A signature that is known to be genuine."""
+    return Signature(where, files, "key" if envelope.kind == "key" else "certificate", envelope.signer)
 
 
 def _library() -> Any:
@@ -206,57 +208,28 @@ def _check_target(to: Path, bundle: Path) -> None:
         )
     if os.path.lexists(to):
         try:
-            _read(to)
+            read_envelope(to)
         except (ArtifactError, SignatureError):
             raise SignatureError(
                 f"{to} exists and is no signature: choose another place with --signature"
             ) from None
 
 
-def _read(where: Path) -> tuple[bytes, dict[str, Any]]:
-    """A signature as bytes, and as the JSON that it is; nothing in it is trusted yet."""
-    if not os.path.lexists(where):
+def _check_made_by(envelope: Envelope, key: Path | None, where: Path) -> None:
+    """Refuse what was made with something else, in words that name it."""
+    wanted = "certificate" if key is None else "key"
+    if envelope.kind != wanted:
+        raise SignatureError(f"{where} was made with {_INSTEAD[envelope.kind]}")
+    if key is None:
+        return
+    own, told = fingerprint(public_key(key)), envelope.key_sha256
+    if told is None:
+        raise SignatureError(f"{where} does not say which key it was made with: sign again")
+    if told != own:
         raise SignatureError(
-            f"there is no signature {where}: sign with `aimc-deploy sign`, or name the place with --signature"
+            f"{where} was made with another key: its public key has the SHA-256 {told[:64]}, "
+            f"and {key} has {own}"
         )
-    with open_regular(where.parent, where.name) as stream, reporting(f"{where} cannot be read"):
-        data = stream.read(MAX_SIGNATURE_BYTES + 1)
-    if len(data) > MAX_SIGNATURE_BYTES:
-        raise SignatureError(f"{where} is larger than the {MAX_SIGNATURE_BYTES:,} bytes allowed")
-    content = parse_json(data, where)
-    match content:
-        case {
-            "mediaType": str(kind),
-            "verificationMaterial": {**material},
-            "dsseEnvelope": {"payload": str()},
-        } if kind.startswith("application/vnd.dev.sigstore.bundle") and len(content) == 3 and _kind(material):
-            return data, content
-    raise SignatureError(f"{where} is no signature of a model: see `aimc-deploy sign`")
-
-
-def _kind(material: Mapping[str, Any]) -> str | None:
-    """What a signature was made with, if its verification material tells of one thing."""
-    told = [_KINDS.get(name) for name in material if name != "tlogEntries"]
-    return told[0] if len(told) == 1 else None
-
-
-def _check_kind(content: dict[str, Any], wanted: str, where: Path) -> None:
-    kind = _kind(content["verificationMaterial"])
-    if kind is not None and kind != wanted:
-        raise SignatureError(f"{where} was made with {_INSTEAD[kind]}")
-
-
-def _check_key(content: dict[str, Any], own: str, key: Path, where: Path) -> None:
-    _check_kind(content, "key", where)
-    match content["verificationMaterial"]["publicKey"]:
-        case {"hint": str(hint)} if hint == own:
-            return
-        case {"hint": str(hint)}:
-            raise SignatureError(
-                f"{where} was made with another key: its public key has the SHA-256 {printable(hint)[:64]}, "
-                f"and {key} has {own}"
-            )
-    raise SignatureError(f"{where} does not say which key it was made with: sign again")
 
 
 def _refused(where: Path, trusted: Path, error: Exception) -> str:
@@ -268,37 +241,17 @@ def _refused(where: Path, trusted: Path, error: Exception) -> str:
     return f"{where} is no signature that {trusted} vouches for: {reason}"
 
 
-def _stale(where: Path, bundle: Bundle, content: dict[str, Any], now: Mapping[str, str]) -> str:
+def _stale(where: Path, path: Path, signed: Mapping[str, str] | None, now: Mapping[str, str]) -> str:
     """What to say of a genuine signature that does not fit the files."""
-    predicate = _statement(content).get("predicate", {})
-    told = predicate.get("serialization", {})
-    if (told.get("method"), told.get("hash_type")) != ("files", "sha256"):
-        return f"{where} does not pin files by their SHA-256: sign again with `aimc-deploy sign`"
-    signed = {part["name"]: part["digest"] for part in predicate.get("resources", ())}
+    if signed is None:
+        return f"{where} does not pin each file by its SHA-256: sign again with `aimc-deploy sign`"
     changes = [f"{name} is new" for name in sorted(now.keys() - signed.keys())]
-    changes += [
-        f"{name} was changed" for name in sorted(now.keys() & signed.keys()) if now[name] != signed[name]
-    ]
+    both = sorted(now.keys() & signed.keys())
+    changes += [f"{name} was changed" for name in both if now[name] != signed[name]]
     changes += [f"{name} is gone" for name in sorted(signed.keys() - now.keys())]
     shown = [printable(change) for change in changes[:5]]
     more = [f"{len(changes) - 5} more"] if len(changes) > 5 else []
     return (
-        f"{where} is of another state of {bundle.path}: {'; '.join(shown + more)}; "
+        f"{where} is of another state of {path}: {'; '.join(shown + more)}; "
         "if this was you, sign it again with `aimc-deploy sign`, and if not, do not use it"
     )
-
-
-def _statement(content: dict[str, Any]) -> dict[str, Any]:
-    return parse_json(base64.b64decode(content["dsseEnvelope"]["payload"]), "the signed statement")
-
-
-def _described(where: Path, content: dict[str, Any], files: int) -> Signature:
-    """A signature that is known to be genuine."""
-    material = content["verificationMaterial"]
-    if "publicKey" in material:
-        return Signature(where, files, "key", material["publicKey"]["hint"])
-    from cryptography.x509 import load_der_x509_certificate
-
-    first = base64.b64decode(material["x509CertificateChain"]["certificates"][0]["rawBytes"])
-    subject = load_der_x509_certificate(first).subject.rfc4514_string()
-    return Signature(where, files, "certificate", printable(subject))
