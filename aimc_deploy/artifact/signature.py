@@ -19,7 +19,7 @@ from aimc_deploy.artifact.bundle import Bundle, companion
 from aimc_deploy.artifact.envelope import Envelope, parse_envelope, read_envelope
 from aimc_deploy.artifact.files import LOCK, printable, reporting, write_atomic
 from aimc_deploy.artifact.keys import certificates, certified_key, fingerprint, private_key, public_key
-from aimc_deploy.artifact.manifest import MANIFEST, read_manifest
+from aimc_deploy.artifact.manifest import MANIFEST, is_file_name, read_manifest
 from aimc_deploy.errors import ArtifactError, SignatureError
 
 if TYPE_CHECKING:
@@ -248,7 +248,8 @@ def _stale(where: Path, path: Path, signed: Mapping[str, str] | None, now: Mappi
     changes = [f"{name} is new" for name in sorted(now.keys() - signed.keys())]
     both = sorted(now.keys() & signed.keys())
     changes += [f"{name} was changed" for name in both if now[name] != signed[name]]
-    changes += [f"{name} is gone" for name in sorted(signed.keys() - now.keys())]
+    gone = sorted(signed.keys() - now.keys())
+    changes += [f"{name} is gone" if is_file_name(name) else f"{name} is no part of it" for name in gone]
     shown = [printable(change) for change in changes[:5]]
     more = [f"{len(changes) - 5} more"] if len(changes) > 5 else []
     return (

@@ -112,6 +112,8 @@ def of_library(bundle: Bundle, key: Path, config: Any) -> None:
 def test_what_the_library_signs_is_taken(signed: Bundle, keys: tuple[Path, Path]) -> None:
     of_library(signed, keys[0], hashing.Config().set_ignored_paths(paths=[".lock"]))
     assert refused(signed.path, keys[1]) is None
+    of_library(signed, keys[0], hashing.Config())
+    assert ".lock is no part of it" in (refused(signed.path, keys[1]) or "")
 
 
 def test_a_signature_cannot_have_a_file_ignored(signed: Bundle, keys: tuple[Path, Path]) -> None:
