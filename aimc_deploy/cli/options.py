@@ -44,7 +44,7 @@ Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks.")]
 BundlePath = Annotated[Path | None, typer.Option("--bundle", "-b", help="Bundle folder [./aimc-bundle].")]
 SignaturePath = Annotated[
     Path | None,
-    typer.Option("--signature", help="Where the signature lies [beside the bundle, as NAME.sig]."),
+    typer.Option("--signature", help="Where the signature lies, if not beside the bundle as NAME.sig."),
 ]
 TaskName = Annotated[
     str | None,

@@ -33,7 +33,7 @@ def command(
 ) -> None:
     """Sign a bundle as it is now, in the format of OpenSSF Model Signing.
 
-    Any later change, such as a new adapter, needs a new signature. Needs `pip install 'aimc-deploy\\[sign]'`.
+    Any later change, such as a new adapter, needs a new signature. The extra `sign` has to be installed.
 
     Examples:
 
