@@ -5,6 +5,7 @@
     ├── ModelError                 a checkpoint that cannot be had, read or mapped
     ├── DataError                  task data missing or malformed (file, line)
     ├── ArtifactError              a bundle that is missing, damaged, locked or from another version
+    ├── SignatureError             a key that does not do; a signature that is missing, stale or wrong
     ├── HardwareError              a hardware description that cannot do what is asked of it
     ├── TrainingError              training that cannot go on (non-finite loss: step, layer)
     ├── ExecutorError              an engine for parallel work that is not installed or cannot be reached
@@ -39,6 +40,10 @@ class DataError(AimcError):
 
 class ArtifactError(AimcError):
     """A bundle is missing, damaged, locked, or written by an incompatible version."""
+
+
+class SignatureError(AimcError):
+    """A key cannot be used, or a signature is missing, stale or not by that key."""
 
 
 class HardwareError(AimcError):

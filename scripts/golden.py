@@ -16,9 +16,11 @@ import shutil
 import tempfile
 from pathlib import Path
 
+from small_keys import write_keys
 from tiny_deployment import recipe, write_checkpoint, write_task
 
 from aimc_deploy.artifact.files import dump_json, write_atomic
+from aimc_deploy.artifact.signature import sign
 from aimc_deploy.version import __version__
 from aimc_deploy.workflows import adapt, evaluate, map, predict, report
 
@@ -54,6 +56,9 @@ def main() -> None:
         write_atomic(root / "golden" / "expected.json", dump_json(expected, "expected.json").encode())
         for lock in (root / "golden").rglob("*.lock"):
             lock.unlink()
+        private, _ = write_keys(root)
+        sign(bundle, private)  # nobody keeps the private key
+        shutil.copy(root / "key.pub.pem", root / "golden" / "public.pem")
         size = sum(path.stat().st_size for path in (root / "golden").rglob("*") if path.is_file())
         if size > MAX_BYTES:
             raise SystemExit(f"the golden bundle has {size:,} bytes, and {MAX_BYTES:,} are allowed")

@@ -297,8 +297,13 @@ class Bundle:
 
 def work_folder(path: Path) -> Path:
     """The folder beside a bundle for what an interrupted command goes on from; it may not be there."""
+    return companion(path, ".work")
+
+
+def companion(path: Path, ending: str) -> Path:
+    """What lies beside a bundle under its name and an ending."""
     path = path if path.name not in ("", "..") else path.resolve()  # "." has no name
-    return path.with_name(f"{path.name}.work")
+    return path.with_name(f"{path.name}{ending}")
 
 
 def _fill(folder: Path, write: Writer) -> None:

@@ -42,6 +42,10 @@ Output = Annotated[Format, typer.Option("--format", help="What to print on stand
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be done; write nothing.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks.")]
 BundlePath = Annotated[Path | None, typer.Option("--bundle", "-b", help="Bundle folder [./aimc-bundle].")]
+SignaturePath = Annotated[
+    Path | None,
+    typer.Option("--signature", help="Where the signature lies, if not beside the bundle as NAME.sig."),
+]
 TaskName = Annotated[
     str | None,
     typer.Option(

@@ -108,7 +108,7 @@ def test_verify_says_so_of_a_bundle_that_is_whole(bundle_once: Path) -> None:
     files = sorted(json.loads((bundle_once / "manifest.json").read_text())["files"])
     assert files == sorted(set(files_of(bundle_once)) - {"manifest.json"})
     found = call("verify", "--bundle", bundle_once, "--format", "json").json()
-    assert found == {"bundle": str(bundle_once), "files": len(files), "problems": []}
+    assert found == {"bundle": str(bundle_once), "files": len(files), "problems": [], "signature": None}
 
 
 def test_verify_lists_the_problems_as_json_too(bundle: Path) -> None:

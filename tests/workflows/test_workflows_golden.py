@@ -13,8 +13,9 @@ from small_bundle import change_manifest, sealed
 from aimc_deploy.artifact.bundle import Bundle
 from aimc_deploy.artifact.files import write_json
 from aimc_deploy.artifact.results import from_bundle
+from aimc_deploy.artifact.signature import check
 from aimc_deploy.config.run import Evaluate, Gate, Run
-from aimc_deploy.errors import ArtifactError
+from aimc_deploy.errors import ArtifactError, SignatureError
 from aimc_deploy.version import __version__
 from aimc_deploy.workflows import evaluate, predict, report
 from aimc_deploy.workflows.adapters import read_record
@@ -45,6 +46,16 @@ def config_of(golden: Path, expected: dict[str, Any]) -> Run:
 
 def test_this_version_has_one() -> None:
     assert __version__ in RELEASES, "write it: PYTHONPATH=tests python scripts/golden.py"
+
+
+@pytest.mark.parametrize("golden", RELEASES, indirect=True)
+def test_a_golden_signature_fits_its_bundle(golden: Path) -> None:
+    bundle = Bundle.open(golden / "bundle")
+    signed = check(bundle, key=golden / "public.pem")
+    assert (signed.file, signed.files) == (golden / "bundle.sig", len(bundle.manifest.files) + 1)
+    sealed(golden / "bundle", {"config.json": b"{}"})
+    with pytest.raises(SignatureError, match=r"config\.json was changed"):
+        check(Bundle.open(golden / "bundle"), key=golden / "public.pem")
 
 
 @pytest.mark.parametrize("golden", RELEASES, indirect=True)
