@@ -51,6 +51,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder for the results [docs/reliability]")
     parser.add_argument("--device", default="auto", help="as in aimc-deploy [auto]")
     parser.add_argument("--workers", type=int, help="processes [one a processor; one where a GPU is]")
+    parser.add_argument("--adapter", help="one of the bundle [it is trained on chips without faults]")
     parser.add_argument("--only", nargs="+", choices=faults_plan.UNITS, help="faults of these units alone")
     parser.add_argument("--treatments", nargs="+", choices=faults_plan.TREATMENTS, help="these alone")
     parser.add_argument("--rates", nargs="+", type=float, help="these alone, and no faults")
@@ -66,7 +67,7 @@ def main() -> None:
 def measure(arguments: argparse.Namespace) -> None:
     """All that is asked for of one model, leaving out what is finished."""
     config = _config(arguments)
-    adapter = _prepare(config)
+    adapter = arguments.adapter or _prepare(config)
     path = arguments.out / f"faults-{arguments.name}.json"
     job = importlib.import_module("faults_job")
     shared = {"config": config.model_dump_json(), "adapter": adapter}
