@@ -16,6 +16,7 @@ import argparse
 import hashlib
 import importlib
 import json
+import signal
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -58,6 +59,7 @@ def main() -> None:
     parser.add_argument("--chips", type=int, default=faults_plan.CHIPS, help="of each cell [10]")
     parser.add_argument("--set", action="append", default=[], help="a key of the recipe, as in aimc-deploy")
     arguments = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # what is measured is written
     try:
         measure(arguments)
     except AimcError as error:

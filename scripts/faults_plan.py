@@ -28,7 +28,7 @@ ADAPTED_RATES = {
     "column": (0.01, 0.05),
     "tile": (0.01, 0.05),
 }
-SAMPLES, EPOCHS = 1000, 5.0
+SAMPLES, EPOCHS = 1000, 3.0
 """Of the training data, or all where there are fewer, with which an adapter goes on on one chip."""
 
 TIMES: dict[str, tuple[str, ...]] = {"cell": ("0s", "1y")}

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import importlib
+import os
+import signal
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
@@ -174,3 +177,25 @@ def test_the_page_tells_means_and_what_is_harmless(
     assert path == tmp_path / "faults-mini.svg"
     assert picture.count(b"<svg") == 1
     assert b"row, g_max" in picture
+
+
+def test_a_signal_to_end_is_no_loss(
+    tmp_path: Path, script: Callable[[str], ModuleType], made: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan, faults, path = script("faults_plan"), script("faults"), tmp_path / "faults-mini.json"
+    found = row(script, "stuck_at_zero", 0.05, accuracy=0.5)
+
+    def ended() -> Iterator[list[Any]]:
+        yield [found]
+        os.kill(os.getpid(), signal.SIGTERM)
+        yield [found]
+
+    monkeypatch.setattr(faults, "measure", lambda arguments: faults._gather(path, made, ended(), 2))
+    monkeypatch.setattr(sys, "argv", ["faults.py", "mini"])
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        with pytest.raises(SystemExit, match="143"):
+            faults.main()
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert plan.read(path).rows == (found,)
