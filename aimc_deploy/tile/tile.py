@@ -83,7 +83,6 @@ class Tile:
             significance: of the first pair against the second, where each weight has two.
         """
         known = defects is not None and defects.faults.known
-        wanted = to_weight(self.g_plus, self.g_minus, self.g_max)
         stuck, lines = self._stuck(defects), None
         if stuck is not None:
             lines = self._lines(stuck, known)
@@ -91,6 +90,7 @@ class Tile:
         pair = ProgrammedPair.program(self.g_plus, self.g_minus, model, noise, stuck, known=known)
         fine = None
         if significance is not None:
+            wanted = to_weight(self.g_plus, self.g_minus, self.g_max)
             missed = wanted.sub_(pair.weight()).mul_(significance).clamp_(-1, 1)
             stuck = self._stuck(defects)
             if stuck is not None and lines is not None:
