@@ -222,7 +222,21 @@ Rate = Annotated[float, Field(ge=0, le=1, description="share of all devices")]
 
 
 class Faults(Model):
-    """Shares of devices that hold one value for ever, drawn for each chip; nobody knows which they are."""
+    """Shares of devices that hold one value for ever, drawn for each chip.
+
+    A row is stuck with both devices of its pairs; of a column, each polarity has devices of its own.
+    """
+
+    unit: Annotated[
+        Literal["cell", "row", "column", "tile"], Field(description="what is stuck as a whole")
+    ] = "cell"
+    known: Annotated[
+        bool,
+        Field(
+            description="a test of the chip has found them, and they are avoided: by spare tiles, by the "
+            "lines that do least harm, by the other device of the pair"
+        ),
+    ] = False
 
     stuck_at_zero: Rate = 0.0
     stuck_at_g_max: Rate = 0.0

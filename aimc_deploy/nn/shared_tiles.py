@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -33,11 +34,13 @@ def largest_weights(
 
 
 def set_places(layers: Mapping[str, AnalogLinear], plan: Mapping[str, Any]) -> None:
-    """Tell each layer where its blocks sit, and which rows of their tiles others drive at the same time.
+    """Tell each layer where its blocks sit, what room they have, and which rows others drive with theirs.
 
     Blocks take turns, and rows that have none are not driven; only those of a diagonal tile all work at
-    the same time.
+    the same time. A block that is alone on its tile, of which no lines are excepted, may be put on any of
+    them.
     """
+    count = Counter(block["tile"] for entry in plan["analog"] for block in entry["blocks"])
     driven: dict[int, set[tuple[int, int]]] = {}
     for entry in plan["analog"]:
         for block in entry["blocks"]:
@@ -46,11 +49,16 @@ def set_places(layers: Mapping[str, AnalogLinear], plan: Mapping[str, Any]) -> N
     for entry in plan["analog"]:
         layer, blocks = layers[entry["layer"]], entry["blocks"]
         layer.places = tuple((block["tile"], *block["at"]) for block in blocks)
-        if plan["strategy"] != "diagonal":
-            continue
-        idle = [sum(rows for at, rows in driven[block["tile"]] if at != block["at"][0]) for block in blocks]
-        tiles = zip(layer.grid.tiles, idle, strict=True)
-        layer.grid = replace(layer.grid, tiles=tuple(replace(tile, idle_rows=rows) for tile, rows in tiles))
+        size, lines = layer.hardware.tile, {fault.tile for fault in layer.hardware.placement.faults}
+        tiles = []
+        for block, tile in zip(blocks, layer.grid.tiles, strict=True):
+            alone = count[block["tile"]] == 1 and block["tile"] not in lines
+            room = (size.cols, size.rows) if alone else None
+            idle = 0
+            if plan["strategy"] == "diagonal":
+                idle = sum(rows for at, rows in driven[block["tile"]] if at != block["at"][0])
+            tiles.append(replace(tile, room=room, idle_rows=idle))
+        layer.grid = replace(layer.grid, tiles=tuple(tiles))
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,8 @@ from torch import Tensor
 
 from aimc_deploy.config.hardware import DualPair, Hardware
 from aimc_deploy.physics.device import DeviceModel
-from aimc_deploy.physics.random import Stream, stream
-from aimc_deploy.tile.pair import Defects
+from aimc_deploy.physics.random import stream
+from aimc_deploy.tile.defects import Defects
 from aimc_deploy.tile.tile import DriftedTile, ProgrammedTile, Tile
 
 
@@ -143,18 +143,12 @@ class Grid:
             tile.program(
                 model,
                 stream(device, *names, index, "programming"),
-                _defects(hardware, stream(device, *names, index, "defects")),
+                Defects.of(hardware, stream(device, *names, index, "defects")),
                 significance=significance,
             )
             for index, tile in enumerate(self.tiles)
         )
         return ProgrammedGrid(self, programmed, names)
-
-
-def _defects(hardware: Hardware | None, draw: Stream) -> Defects | None:
-    if hardware is None or not (hardware.faults.share or hardware.adc.gain_spread):
-        return None
-    return Defects(hardware.faults, hardware.adc.gain_spread, draw)
 
 
 @dataclass(frozen=True)

@@ -7,22 +7,12 @@ from dataclasses import dataclass
 from jaxtyping import Float
 from torch import Tensor
 
-from aimc_deploy.config.hardware import Faults
 from aimc_deploy.physics.conductance import to_weight
 from aimc_deploy.physics.device import DeviceModel
-from aimc_deploy.physics.faults import stick
+from aimc_deploy.physics.faults import Stuck, make_up, stick
 from aimc_deploy.physics.programming import program_conductance
 from aimc_deploy.physics.random import Stream
 from aimc_deploy.physics.read_noise import read_conductance, read_variance
-
-
-@dataclass(frozen=True)
-class Defects:
-    """What is wrong with the tiles of a chip, and the stream that says where."""
-
-    faults: Faults
-    gain_spread: float
-    draw: Stream
 
 
 @dataclass(frozen=True)
@@ -48,14 +38,21 @@ class ProgrammedPair:
         g_minus: Float[Tensor, "cols rows"],
         model: DeviceModel,
         noise: Stream,
-        defects: Defects | None = None,
+        stuck: Stuck | None = None,
+        *,
+        known: bool = False,
     ) -> ProgrammedPair:
-        """Write targets in uS into one chip's devices."""
+        """Write targets in uS into one chip's devices.
+
+        Args:
+            known: it is known which devices are stuck; the others of their pairs make up for them.
+        """
+        if stuck is not None and known:
+            g_plus, g_minus = make_up(g_plus, g_minus, stuck, model.g_max)
         plus = program_conductance(g_plus, model, noise)
         minus = program_conductance(g_minus, model, noise)
-        if defects is not None and defects.faults.share:
-            plus = stick(*plus, defects.faults, model.g_max, defects.draw)
-            minus = stick(*minus, defects.faults, model.g_max, defects.draw)
+        if stuck is not None:
+            plus, minus = stick(*plus, stuck.plus), stick(*minus, stuck.minus)
         return cls(plus[0], minus[0], plus[1], minus[1], model)
 
     def weight(self) -> Float[Tensor, "cols rows"]:

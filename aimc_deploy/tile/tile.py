@@ -15,9 +15,11 @@ from torch import Tensor
 from aimc_deploy.physics.compensation import compensation_factor, read_out
 from aimc_deploy.physics.conductance import to_conductance, to_weight, weight_scale
 from aimc_deploy.physics.device import DeviceModel
-from aimc_deploy.physics.faults import adc_gains
+from aimc_deploy.physics.faults import Stuck
 from aimc_deploy.physics.random import Stream
-from aimc_deploy.tile.pair import Defects, ProgrammedPair
+from aimc_deploy.tile.defects import Defects
+from aimc_deploy.tile.lines import Lines
+from aimc_deploy.tile.pair import ProgrammedPair
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,7 @@ class Tile:
         w_scale: digital scale of each column, applied after the ADC.
         g_max: conductance that stands for a normalised weight of 1, uS.
         idle_rows: rows of the crossbar that other blocks drive at the same time as these.
+        room: columns and rows of the crossbar that the block may be put on; None: as many as it has.
     """
 
     g_plus: Float[Tensor, "cols rows"]
@@ -36,6 +39,7 @@ class Tile:
     w_scale: Float[Tensor, " cols"]
     g_max: float
     idle_rows: int = 0
+    room: tuple[int, int] | None = None
 
     @classmethod
     def map(
@@ -78,20 +82,41 @@ class Tile:
         Args:
             significance: of the first pair against the second, where each weight has two.
         """
-        pair = ProgrammedPair.program(self.g_plus, self.g_minus, model, noise, defects)
+        known = defects is not None and defects.faults.known
+        stuck, lines = self._stuck(defects), None
+        if stuck is not None:
+            lines = self._lines(stuck, known)
+            stuck = lines.of(stuck)
+        pair = ProgrammedPair.program(self.g_plus, self.g_minus, model, noise, stuck, known=known)
         fine = None
         if significance is not None:
             wanted = to_weight(self.g_plus, self.g_minus, self.g_max)
             missed = wanted.sub_(pair.weight()).mul_(significance).clamp_(-1, 1)
-            fine = ProgrammedPair.program(*to_conductance(missed, self.g_max), model, noise, defects)
+            stuck = self._stuck(defects)
+            if stuck is not None and lines is not None:
+                stuck = lines.of(stuck)
+            targets = to_conductance(missed, self.g_max)
+            fine = ProgrammedPair.program(*targets, model, noise, stuck, known=known)
         idle = None
         if self.idle_rows:
             empty = self.g_plus.new_zeros(self.g_plus.shape[0], self.idle_rows)
-            idle = ProgrammedPair.program(empty, empty, model, noise, defects)
-        gains = None
-        if defects is not None and defects.gain_spread:
-            gains = adc_gains(self.g_plus.shape[0], defects.gain_spread, defects.draw)
+            stuck = None if defects is None else defects.stuck(empty, self.g_max)
+            idle = ProgrammedPair.program(empty, empty, model, noise, stuck)
+        gains = None if defects is None else defects.gains(len(self.g_plus))
         return ProgrammedTile(pair, fine, significance or 1.0, idle, gains)
+
+    def _stuck(self, defects: Defects | None) -> Stuck | None:
+        """The stuck devices of all lines that the block may be put on."""
+        if defects is None:
+            return None
+        return defects.stuck(self.g_plus.new_empty(self.room or self.g_plus.shape), self.g_max)
+
+    def _lines(self, stuck: Stuck, known: bool) -> Lines:
+        """The lines that the block is put on."""
+        if known:
+            return Lines.of_least_harm(self.g_plus - self.g_minus, self.w_scale, stuck, self.g_max)
+        cols, rows = self.g_plus.shape
+        return Lines.first(cols, rows, self.g_plus.device)
 
 
 @dataclass(frozen=True)

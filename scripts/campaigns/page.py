@@ -6,13 +6,17 @@ import json
 from pathlib import Path
 from typing import Any
 
+import faults_page
+import faults_plan
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 CAMPAIGNS = ("corruption", "hostile", "writers", "disk", "poison", "kill")
 
 
 def write(docs: Path) -> None:
-    """Write the page; a campaign without a result is told as not run."""
+    """Write the page, and the pictures beside the results; a campaign without a result is told as not run."""
+    for path, content in faults_page.pictures(docs / "reliability"):
+        path.write_bytes(content)
     (docs / "reliability.md").write_text(page(docs / "reliability"), encoding="utf-8")
 
 
@@ -36,4 +40,6 @@ def page(folder: Path) -> str:
         keep_trailing_newline=True,
         autoescape=False,  # it is Markdown
     )
-    return templates.get_template("reliability.md.j2").render(found=found)
+    return templates.get_template("reliability.md.j2").render(
+        found=found, faults=faults_page.sections(folder), plan=faults_plan, percent=faults_page.percent
+    )

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import nn
 
+from aimc_deploy.config.chip import Placement, TileFault
 from aimc_deploy.config.hardware import Hardware, Mapping, NoClip, PCMDevice, TileSize
 from aimc_deploy.nn.analog_linear import AnalogLinear
 from aimc_deploy.nn.convert import drift, map_layer, program
@@ -186,3 +187,23 @@ def test_of_a_layer_on_two_tiles_only_one_may_be_shared(hardware: Build) -> None
 
 def _tiles(layers: dict[str, AnalogLinear]) -> list[Tile]:
     return [layer.grid.tiles[0] for layer in layers.values()]
+
+
+def test_only_a_block_that_is_alone_may_be_put_on_any_lines_of_its_tile(hardware: Build) -> None:
+    described = hardware(
+        tile=TileSize(rows=SIDE, cols=SIDE + 2), placement=Placement(faults=(TileFault(tile=2, rows=(15,)),))
+    )
+    tiles = (0, 1, 1, 2)
+    layers = {f"layer.{at}": map_layer(nn.Linear(8, 6), f"layer.{at}", described) for at in range(4)}
+    plan = {
+        "strategy": "layer",
+        "analog": [
+            {"layer": name, "blocks": [{"tile": tile, "at": (0, 0), "rows": (0, 8), "cols": (0, 6)}]}
+            for name, tile in zip(layers, tiles, strict=True)
+        ],
+    }
+    set_places(layers, plan)
+    rooms = [layer.grid.tiles[0].room for layer in layers.values()]
+    assert rooms == [(SIDE + 2, SIDE), None, None, None], (
+        "others share tile 1, and a line of tile 2 is faulty"
+    )
