@@ -188,6 +188,10 @@ def page(folder: Path) -> str:
         autoescape=False,  # it is Markdown
     )
     template = templates.get_template("in_memory.md.j2")
+    versions: dict[str, list[str]] = {}
+    for name, results in found.items():
+        told = ", ".join(f"{what} {value}" for what, value in sorted(results.versions.items()))
+        versions.setdefault(told, []).append(name)
     encoder = folder / "sst2" / "results.json"
     return template.render(
         studies=STUDIES,
@@ -196,6 +200,7 @@ def page(folder: Path) -> str:
         place=place,
         at_edge=at_edge,
         columns=COLUMNS,
+        versions=versions,
         encoder=in_memory_sst2.read(encoder) if encoder.exists() else None,
         encoder_what=list(in_memory_sst2.WHAT),
         encoder_states=in_memory_sst2.STATES,
