@@ -8,7 +8,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-CAMPAIGNS = ("corruption", "hostile", "writers", "disk", "poison", "kill")
+CAMPAIGNS = ("corruption", "hostile", "writers", "disk", "poison", "kill", "fuzz", "determinism")
 
 
 def write(docs: Path) -> None:
