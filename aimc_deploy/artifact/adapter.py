@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from aimc_deploy.config.hardware import Hardware
 from aimc_deploy.config.times import seconds
@@ -50,6 +50,23 @@ class AdapterRecord(BaseModel):
     scores: dict[str, float | None]
     training: dict[str, Any] = {}
     stages: tuple[Stage, ...] = ()
+
+    @field_validator("training")
+    @classmethod
+    def _tells_what_is_asked(cls, training: dict[str, Any]) -> dict[str, Any]:
+        match training.get("in_memory"):
+            case None | {"algorithm": {"kind": str()}}:
+                pass
+            case _:
+                raise ValueError("in_memory does not name its algorithm")
+        match training.get("hardware", {}):
+            case {"dac": value} if not isinstance(value, dict):
+                raise ValueError("hardware.dac is no description of a converter")
+            case {"name": value} if not isinstance(value, str):
+                raise ValueError("hardware.name is no text")
+            case dict():
+                return training
+        raise ValueError("hardware is no description of it")
 
     @property
     def analog_head(self) -> bool:

@@ -1,4 +1,4 @@
-"""Documents that are almost sound, for whatever this package reads: each is refused as it should be, or taken.
+"""Documents that are almost sound, for whatever this package reads: each is refused in words, or taken.
 
 An execution is fixed by the seed, the name of its parser and its number, and by nothing else: not by the
 number of processes, nor by what ran before.
@@ -16,7 +16,7 @@ import sys
 import tempfile
 import time
 import traceback
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
@@ -24,9 +24,9 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from campaigns import parsers
+from campaigns import parse_bundle, parse_config, parse_data
 from campaigns.cases import Tally
-from campaigns.parsers import Parser
+from campaigns.parser import LARGEST, Parser, read
 
 SIZE = 2_000_000
 JOB = 500
@@ -42,7 +42,7 @@ STUCK_S = 120.0
 """After which a process that is still at the same document is killed: it is in code that is not Python."""
 
 ALLOWED_MIB = 256
-"""More than a process had before its first document, over all that it reads; and twice the largest document."""
+"""More than a process had before its first document, whatever it reads; and twice the largest of them."""
 
 MORE_BYTES = 1 << 30
 """Of addresses, which a process gets at most before it is refused memory."""
@@ -51,6 +51,7 @@ SHOWN_BYTES = 4096
 TRIES = 1500
 FOLDER = Path("/dev/shm")  # a disk takes longer to write a file than most parsers to read it
 
+ROOMS = (parse_bundle, parse_config, parse_data)
 Job = tuple[str, int, int]
 
 
@@ -111,7 +112,7 @@ def campaign(folder: Path, size: int | None, seed: int, only: str | None, worker
     tally = Tally("fuzz", seed)
     start = time.monotonic()
     with tempfile.TemporaryDirectory(dir=FOLDER if os.access(FOLDER, os.W_OK) else folder) as place:
-        found = parsers.parsers()
+        found = {parser.name: parser for room in ROOMS for parser in room.parsers()}
         bench = Bench(found, Path(place), seed)
         bench.warm()
         if only is not None:
@@ -188,7 +189,7 @@ class Bench:
         for parser in self.parsers.values():
             for data in parser.pristine():
                 path = self._write(parser, data)
-                if not parsers.read(parser, path):
+                if not read(parser, path):
                     raise ValueError(f"'{parser.name}' refuses a sound document: {data[:300]!r}")
 
     def begin(self) -> None:
@@ -230,7 +231,7 @@ class Bench:
         done.longest = max(done.longest, seconds)
         more = _most_mib() - self.least_mib
         done.more_mib = max(done.more_mib, more)
-        if wrong is None and more > ALLOWED_MIB + 2 * parsers.LARGEST / 1024**2:
+        if wrong is None and more > ALLOWED_MIB + 2 * LARGEST / 1024**2:
             wrong = "memory", f"the process has {more:.0f} MiB more than before its first document"
             self.least_mib += more  # each is told once
         if wrong is None:
@@ -244,12 +245,12 @@ class Bench:
         done.fail(kind, number, why, data)
 
     def outcome(self, parser: Parser, data: bytes) -> tuple[bool, tuple[str, str] | None, float]:
-        """Whether a document is taken, what kind of thing is wrong and why, and the processor time it took."""
+        """Whether a document is taken, what kind of thing is wrong and why, and the processor time."""
         path = self._write(parser, data)
         taken, wrong = False, None
         self.begun = start = time.process_time()
         try:
-            taken = parsers.read(parser, path)
+            taken = read(parser, path)
         except Hang:
             wrong = "Hang", f"it had not ended after {PATIENCE_S:.0f} s of CPU"
         except BaseException as error:  # what campaigns look for

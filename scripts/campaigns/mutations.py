@@ -14,35 +14,41 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
+# fmt: off
 NUMBERS = (
-    *(0, 1, -1, 2, -0.0, 0.5, 1e-320, 1e-30, 1e15, 1.7976931348623157e308, -1.7976931348623157e308, 5e-324),
-    *(2**31 - 1, 2**31, -(2**31), 2**32, 2**53, 2**63 - 1, 2**63, 2**64, -(2**63) - 1, 10**30, 10**400),
+    0, 1, -1, 2, -0.0, 0.5, 1e-320, 5e-324, 1e-30, 1e15, 1.7976931348623157e308, -1.7976931348623157e308,
+    2**31 - 1, 2**31, -(2**31), 2**32, 2**53, 2**63 - 1, 2**63, 2**64, -(2**63) - 1, 10**30, 10**400,
 )
 LITERALS = (
-    *("NaN", "Infinity", "-Infinity", "nan", "-0", "1e999", "-1e999", "1e-999", "01", "+1", ".5", "5.", "0x10"),
-    *("1_000", "9" * 400, "9" * 5000, "-" + "9" * 4400, "1" + "0" * 400 + ".5", "true", "null", "undefined", ""),
-    *('"\\ud800"', '"\\udc00\\ud800"', '"\\u0000"', '"\\q"', "'single'", '"open', "{", "}", "[", "]", "[1,]"),
+    "NaN", "Infinity", "-Infinity", "nan", "-0", "1e999", "-1e999", "1e-999", "01", "+1", ".5", "5.", "0x10",
+    "1_000", "9" * 400, "9" * 5000, "-" + "9" * 4400, "1" + "0" * 400 + ".5", "true", "null", "undefined",
+    '"\\ud800"', '"\\udc00\\ud800"', '"\\u0000"', '"\\q"', "'single'", '"open', "{", "}", "[", "]", "[1,]", "",
 )
 YAML_LITERALS = (
-    *("&a", "*a", "&a 1", "&a [*a]", "<<", "!!int 3", "!!python/object/apply:os.system [x]", "!x 1", "!!binary x"),
-    *("~", "yes", "off", "0o17", "0b11", "1:59:59", "1:59:59.5", "-1:2:3:4:5:6:7:8:9" * 9, ".nan", "-.inf", ".inf"),
-    *("2001-01-01", "2001-13-01", "2001-01-01 25:00:00", "0001-01-01 00:00:00 +23:59", "? a", "- a", "|", ">-"),
-    *("--- a", "...", "%YAML 9.9", "@a", "`a", "=", "a: b", "a: b: c", "#a", "'", "{a, b}", "[a, [b]", "\t"),
+    "&a", "*a", "&a 1", "&a [*a]", "<<", "!!int 3", "!!python/object/apply:os.system [x]", "!x 1", "!!binary x",
+    "~", "yes", "off", "0o17", "0b11", "1:59:59", "1:59:59.5", "-1:2:3:4:5:6:7:8:9" * 9, ".nan", "-.inf",
+    ".inf", "2001-01-01", "2001-13-01", "2001-01-01 25:00:00", "0001-01-01 00:00:00 +23:59", "? a", "- a",
+    "|", ">-", "--- a", "...", "%YAML 9.9", "@a", "`a", "=", "a: b", "a: b: c", "#a", "'", "{a, b}",
+    "[a, [b]", "\t",
 )
 TEXTS = (
-    *("", " ", "\n", "\x00", "\x1b[31m", "\ufeff", "\u202e", "é", "e\u0301", "\ud800", "\U0001f600", "İ", "ß", "１"),
-    *("../../x", "/etc/passwd", "a/b", "CON", "-", ".", "..", "*", "[", "${HOME}", "{task}", "%s", "NaN", "1e400"),
-    *("none", "true", "0", "-1", "1.5", "0s", "1y", "10mo", "1e300y", "pcm", "x.yaml", "1.0", "2.0", "kind", "preset"),
+    "", " ", "\n", "\x00", "\x1b[31m", "\ufeff", "\u202e", "é", "e\u0301", "\ud800", "\U0001f600", "İ", "１",
+    "../../x", "/etc/passwd", "a/b", "CON", "-", ".", "..", "*", "[", "${HOME}", "{task}", "%s", "NaN",
+    "1e400", "none", "true", "0", "-1", "1.5", "0s", "1y", "10mo", "1e300y", "pcm", "x.yaml", "1.0", "2.0",
+    "kind", "preset",
 )
-BYTES = (b"\x00", b"\xff", b"\xef\xbb\xbf", b"\xed\xa0\x80", b"\r", b"\n", b"\t", b'"', b"'", b"\\", b",", b":")
-BYTES += (b"{", b"}", b"[", b"]", b"- ", b"&a ", b"*a", b"!!x ", b"#", b"NaN", b"1e999", b"\\u0000", b"\x85")
+BYTES = (
+    b"\x00", b"\xff", b"\xef\xbb\xbf", b"\xed\xa0\x80", b"\r", b"\n", b"\t", b'"', b"'", b"\\", b",", b":",
+    b"{", b"}", b"[", b"]", b"- ", b"&a ", b"*a", b"!!x ", b"#", b"NaN", b"1e999", b"\\u0000", b"\x85",
+)
+# fmt: on
 MANY = (2, 3, 8, 31, 32, 33, 63, 64, 65, 100, 257, 1000, 4301)
 LARGE = (10_000, 30_000, 100_000)
 MOST_LETTERS = 1 << 23
 SELDOM = 1 / 400
 """Of the changes, so many are large, since these take a hundred times as long."""
 
-_MARK = re.compile("\"\ue000(\\d+)\ue001\"|\ue000(\\d+)\ue001")
+_MARK = re.compile('"\ue000(\\d+)\ue001"|\ue000(\\d+)\ue001')
 
 
 @dataclass
@@ -177,12 +183,14 @@ def _retype(draft: Draft, _: Sequence[Any]) -> None:
 
 
 def _number(draft: Draft, _: Sequence[Any]) -> None:
-    def near(value: Any) -> Any:
+    def other(value: Any) -> Any:
         if not isinstance(value, int | float) or abs(value) > 1e300 or draft.draw.random() < 0.5:
             return draft.draw.choice(NUMBERS)
-        return draft.draw.choice((value + 1, value - 1, -value, value * 2, value / 2, float(value), value * 1e9))
+        return draft.draw.choice(
+            (value + 1, value - 1, -value, value * 2, value / 2, float(value), value * 1e9)
+        )
 
-    _set(draft, near)
+    _set(draft, other)
 
 
 def _nest(draft: Draft, _: Sequence[Any]) -> None:
