@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from aimc_deploy.config.hardware import Hardware
-from aimc_deploy.config.times import seconds
+from aimc_deploy.config.times import Time, seconds
 from aimc_deploy.tasks.registry import Kind
 from aimc_deploy.tile.periphery import LARGEST_RANGE, SMALLEST_RANGE
 
@@ -19,7 +19,7 @@ class Stage(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    since: str
+    since: Time
     adapter: str
 
 

@@ -14,10 +14,12 @@ import yaml
 
 from aimc_deploy.errors import ConfigError
 
-MAX_BYTES = 1024**2
+MAX_BYTES = 256 * 1024  # PyYAML takes half a second for as many lines
 MAX_DEPTH = 32
 MAX_ITEMS = 20_000  # PyYAML takes a second for them
 MAX_BITS = 1024  # of a number: as large as a float can be
+MAX_DIGITS = 2 * MAX_BITS  # time to read a number grows with the square of its length
+_NUMBERS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
 Key = tuple[str | int, ...]
 
 
@@ -118,6 +120,8 @@ def _build(
     if isinstance(node, yaml.SequenceNode):
         return [_build(loader, part, where, (*key, at), places) for at, part in enumerate(node.value)]
     try:
+        if node.tag in _NUMBERS and len(node.value) > MAX_DIGITS:
+            raise ValueError("the number is too long")
         value = loader.construct_object(node)
         if isinstance(value, int) and value.bit_length() > MAX_BITS:
             raise ValueError("the number is too large")

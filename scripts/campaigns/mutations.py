@@ -21,11 +21,11 @@ NUMBERS = (
 )
 LITERALS = (
     "NaN", "Infinity", "-Infinity", "nan", "-0", "1e999", "-1e999", "1e-999", "01", "+1", ".5", "5.", "0x10",
-    "1_000", "9" * 400, "9" * 5000, "-" + "9" * 4400, "1" + "0" * 400 + ".5", "true", "null", "undefined",
-    '"\\ud800"', '"\\udc00\\ud800"', '"\\u0000"', '"\\q"', "'single'", '"open', "{", "}", "[", "]", "[1,]", "",
+    "1_000", ":59", "9" * 400, "9" * 5000, "-" + "9" * 4400, "1" + "0" * 400 + ".5", "true", "null",
+    '"\\ud800"', '"\\udc00\\ud800"', '"\\u0000"', '"\\q"', "'single'", '"open', "{", "}", "[", "]", "[1,]",
 )
 YAML_LITERALS = (
-    "&a", "*a", "&a 1", "&a [*a]", "<<", "!!int 3", "!!python/object/apply:os.system [x]", "!x 1", "!!binary x",
+    "&a", "*a", "&a 1", "&a [*a]", "<<", "!!int 3", "!!python/object/apply:os.system [x]", "!x 1",
     "~", "yes", "off", "0o17", "0b11", "1:59:59", "1:59:59.5", "-1:2:3:4:5:6:7:8:9" * 9, ".nan", "-.inf",
     ".inf", "2001-01-01", "2001-13-01", "2001-01-01 25:00:00", "0001-01-01 00:00:00 +23:59", "? a", "- a",
     "|", ">-", "--- a", "...", "%YAML 9.9", "@a", "`a", "=", "a: b", "a: b: c", "#a", "'", "{a, b}",
@@ -246,7 +246,9 @@ def _wide(draft: Draft, _: Sequence[Any]) -> None:
 
 def _literal(draft: Draft, _: Sequence[Any]) -> None:
     words = (*LITERALS, *YAML_LITERALS) if draft.yaml else LITERALS
-    _set(draft, lambda value: draft.literal(draft.draw.choice(words)))
+    word = draft.draw.choice(words) * (1 if draft.draw.random() < 0.9 else draft.draw.choice(MANY))
+    before = draft.draw.choice(("", "", "1"))
+    _set(draft, lambda value: draft.literal(before + word))
 
 
 def _rename(draft: Draft, donors: Sequence[Any]) -> None:

@@ -22,6 +22,7 @@ from aimc_deploy.config.times import DEFAULT_TIMES, label, seconds
 from aimc_deploy.config.training_presets import load_training_device
 from aimc_deploy.config.yaml_file import parse_yaml, read_yaml
 from aimc_deploy.tasks.registry import get_task
+from aimc_deploy.workflows.sweep.points import read_sweep
 from campaigns.mutations import Draft
 from campaigns.parse_bundle import golden
 from campaigns.parser import Parser, Unsound, as_yaml, encoded, same
@@ -72,9 +73,8 @@ def _leaves(tree: Any, keys: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...],
 
 
 def _sweep(path: Path) -> None:
-    document = read_yaml(path)
-    found = checked(Sweep, document.data, document.places)
-    same("the sweep", found, checked(Sweep, found.model_dump(mode="json"), {}))
+    found = read_sweep(path).sweep
+    same("the sweep", found, checked(Sweep, found.model_dump(), {}))
 
 
 def _preset(path: Path) -> None:
@@ -124,7 +124,7 @@ def _bare(draft: Draft) -> bytes:
 def _searched(sweep: dict[str, Any]) -> dict[str, Any]:
     search = {"adapt.lora.r": {"low": 1, "high": 8, "step": 1}, "seed": [0, 1]}
     rate = {"adapt.learning_rate": {"low": 1.0e-4, "high": 1.0e-2, "log": True}}
-    return {**sweep, "grid": {}, "search": search | rate, "points": [{"seed": 3}], "batch": 4}
+    return {**sweep, "recipe": None, "grid": {}, "search": search | rate, "points": [{"seed": 3}], "batch": 4}
 
 
 def parsers() -> Iterator[Parser]:
@@ -141,7 +141,6 @@ def parsers() -> Iterator[Parser]:
     anything = ({"a": [1, 2.5, None, True, "x"], "b": {"c": ""}}, [1, {"a": 2}], "x", 3)
     for name, share, file, samples, use in (
         ("recipe", 5, "r.yaml", (*recipes, *run), _recipe),
-        ("sweep", 6, "s.yaml", (sweep, _searched(sweep)), _sweep),
         ("hardware preset", 4, "p.yaml", presets, _preset),
         ("device for training", 6, "d.yaml", devices, _device),
         ("fault map", 8, "f.yaml", faults, _faults),
@@ -149,5 +148,7 @@ def parsers() -> Iterator[Parser]:
         ("YAML", 8, "y.yaml", anything, _plain_yaml),
     ):
         yield Parser(name, share, file, samples, as_yaml, use, yaml=True)
+    sweeps = ({**sweep, "recipe": None}, _searched(sweep))
+    yield Parser("sweep", 6, "s.yaml", sweeps, as_yaml, _sweep, told="", yaml=True)  # a recipe may be wrong
     yield Parser("--set", 6, "set", (*run, *recipes), _settings, _set, told="", yaml=True)
     yield Parser("time", 16, "time", (*DEFAULT_TIMES, "2.5e3 min", "12"), _bare, _time, told="")
