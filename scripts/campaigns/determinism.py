@@ -35,6 +35,7 @@ THREADS = (1, 2, 3, 4)
 LOCALES = ("C.UTF-8", "C", "POSIX", "de_DE.UTF-8", "tr_TR.UTF-8", "ja_JP.UTF-8", "nowhere")
 ZONES = ("UTC0", "XXX-5:45", "XXX+9:30", "XXX-14", "Europe/Berlin", ":nowhere")
 MASKS = (0o022, 0o077, 0o002, 0o027, 0o000)
+PLAIN = {"PYTHONHASHSEED": "0", "LC_ALL": "C.UTF-8", "TZ": "UTC0", "OMP_NUM_THREADS": "1"}
 ADAPT = {"epochs": 1.0, "batch_size": 24, "learning_rate": 1.0e-2, "checkpoint_steps": 2}
 IN_JSON = ("--format", "json")
 BUNDLE = ("--bundle", "bundle")
@@ -82,7 +83,7 @@ PROCESS_KINDS = {
     "study": Process(
         {
             "study.json": (
-                *("train-in-memory", "--study", "tau", "--epochs", "0.1", "--seeds", "1", "--out", "study"),
+                *("train-in-memory", "--study", "tau", "--epochs", "1", "--seeds", "1", "--out", "study"),
                 *IN_JSON,
             )
         },
@@ -97,7 +98,7 @@ PROCESS_KINDS = {
             ),
             "inspected.json": ("inspect", *BUNDLE, *IN_JSON),
             "verified.json": ("verify", *BUNDLE, *IN_JSON),
-            "gated.json": ("gate", *BUNDLE, *IN_JSON),
+            "reckoned.json": ("cost", *BUNDLE, "--hardware", "ahwa-lora-256", *IN_JSON),
             "shown.json": ("config", "show", "--config", "inputs/deploy.yaml", *IN_JSON),
         },
         True,
@@ -105,7 +106,7 @@ PROCESS_KINDS = {
             "predict": ("predicted",),
             "inspect": ("inspected",),
             "verify": ("verified",),
-            "gate": ("gated",),
+            "cost": ("reckoned",),
             "config show": ("shown",),
         },
     ),
@@ -113,15 +114,15 @@ PROCESS_KINDS = {
 
 
 def campaign(folder: Path, size: int | None, seed: int, only: str | None, workers: int = 1) -> Tally:
-    """``size`` processes in all, the same number of each kind."""
+    """``size`` processes in all, the same number of each kind, and one of each to compare them with."""
     tally = Tally("determinism", seed)
-    count = PROCESSES if size is None else max(2, size // len(PROCESS_KINDS))
+    count = PROCESSES if size is None else max(1, size // len(PROCESS_KINDS))
     bench = Bench(folder, seed)
     cases = [case for case in bench.cases(count) if only in (None, case.label)]
     with ThreadPoolExecutor(workers) as pool:
         if only is None:
-            for name in PROCESS_KINDS:
-                for number in range(count):
+            for number in range(-1, count):
+                for name in PROCESS_KINDS:
                     bench.start(pool, name, number)
         tally = run(tally, cases)
         pool.shutdown(cancel_futures=True)
@@ -139,7 +140,7 @@ class Bench:
         self.found: dict[tuple[str, int], Future[dict[str, str]]] = {}
         self._write_inputs()
         self.deployed = folder / "deployed"
-        done = self._give("run", folder / "first", {"OMP_NUM_THREADS": "1"}, 0o022, "first")
+        done = self._give("run", folder / "first", PLAIN, MASKS[0], "first")
         if "run.json" not in done:
             raise RuntimeError(f"aimc-deploy run fails: {done}")
         shutil.copytree(folder / "first" / "bundle", self.deployed)
@@ -173,17 +174,13 @@ class Bench:
         return self.found[name, number].result()
 
     def _compared(self, name: str, kind: str, number: int) -> str | None:
-        """What a process gave that is another than what the first one with as many threads gave."""
-        first = number % len(THREADS)
-        mine, other = (self._of(name, kind, at) for at in (number, first))
-        if not mine:
-            return f"it wrote nothing: {self.told(name, number)}"
-        if differing := sorted(
-            file for file in mine.keys() | other.keys() if mine.get(file) != other.get(file)
-        ):
-            return (
-                f"not as in process {first}: {', '.join(differing)}; with {self._environment(name, number)}"
-            )
+        """What a process gave that is another than in the one in which nothing is out of the ordinary."""
+        mine, plain = self._of(name, kind, number), self._of(name, kind, -1)
+        if not plain or not mine:
+            return f"it wrote nothing: {self.told(name, number if plain else -1)}"
+        differing = sorted(file for file in mine.keys() | plain.keys() if mine.get(file) != plain.get(file))
+        if differing:
+            return f"other bytes: {', '.join(differing)}; with {self._environment(name, number)}"
         return None
 
     def _of(self, name: str, kind: str, number: int) -> dict[str, str]:
@@ -203,13 +200,16 @@ class Bench:
 
     def _process(self, name: str, number: int) -> dict[str, str]:
         draw = Random(f"{self.seed} {name} {number}")
+        mask = MASKS[0] if number < 0 else draw.choice(MASKS)
         place = self.folder.joinpath(*["a b", "c", "d"][: draw.randrange(4)], f"{name}-{number}")
-        found = self._give(name, place, self._environment(name, number), draw.choice(MASKS), str(number))
+        found = self._give(name, place, self._environment(name, number), mask, str(number))
         shutil.rmtree(place)
         return found
 
     def _environment(self, name: str, number: int) -> dict[str, str]:
         """What is another in each process; the same for the same seed."""
+        if number < 0:
+            return PLAIN
         draw = Random(f"{self.seed} {name} {number} environment")
         threads = str(THREADS[number % len(THREADS)])
         return {
@@ -259,26 +259,12 @@ class Bench:
             shutil.copyfile(path, copy)
 
     def figures(self, count: int) -> dict[str, object]:
-        """What holds of the number of threads."""
-        equal, differing, files = [], {}, 0
-        for name, process in PROCESS_KINDS.items():
-            for kind in process.kinds:
-                of = [self._of(name, kind, number) for number in range(min(count, len(THREADS)))]
-                files += len(of[0])
-                other = {file for found in of for file in found if found[file] != of[0].get(file)}
-                if other:
-                    differing[kind] = len(other)
-                else:
-                    equal.append(kind)
-        threads = sorted({THREADS[number % len(THREADS)] for number in range(count)})
+        """What was run and compared."""
+        files = sum(len(self._of(name, kind, -1)) for name, of in PROCESS_KINDS.items() for kind in of.kinds)
         return {
-            "processes": count * len(PROCESS_KINDS),
-            "files of one process of each": files,
-            f"equal with {', '.join(map(str, threads))} threads": ", ".join(equal) or "none",
-            "another with another number of threads": ", ".join(
-                f"{number} files of {kind}" for kind, number in differing.items()
-            )
-            or "none",
+            "processes": (count + 1) * len(PROCESS_KINDS),
+            "files and answers that are compared, of one process of each": files,
+            "threads": ", ".join(map(str, sorted({THREADS[at % len(THREADS)] for at in range(count)}))),
         }
 
 
