@@ -15,7 +15,7 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from aimc_deploy.errors import DataError
 from aimc_deploy.tasks.columns import own_columns, short
@@ -178,12 +178,12 @@ def _unpacked(path: Path) -> bytes:
     try:
         if path.suffix == ".gz":
             with gzip.GzipFile(fileobj=io.BytesIO(data)) as file:
-                data = _read(file)
+                data = _all_of(file.read)
         elif path.suffix == ".zip":
             with zipfile.ZipFile(io.BytesIO(data)) as archive:
                 (name,) = archive.namelist()
                 with archive.open(name) as file:
-                    data = _read(file)
+                    data = _all_of(file.read)
     except (OSError, EOFError, ValueError, zlib.error, zipfile.BadZipFile, NotImplementedError) as error:
         raise DataError(f"{path}: cannot be unpacked ({error}): it holds one JSON file") from None
     if len(data) > MAX_UNPACKED:
@@ -191,13 +191,13 @@ def _unpacked(path: Path) -> bytes:
     return data
 
 
-def _read(file: IO[bytes]) -> bytes:
+def _all_of(read: Callable[[int], bytes]) -> bytes:
     """What is in there, and no more than one chunk above :data:`MAX_UNPACKED`.
 
     Asked for all of it at once, gzip takes as much memory as it might be.
     """
     parts, size = [], 0
-    while size <= MAX_UNPACKED and (part := file.read(_CHUNK_BYTES)):
+    while size <= MAX_UNPACKED and (part := read(_CHUNK_BYTES)):
         parts.append(part)
         size += len(part)
     return b"".join(parts)
