@@ -200,7 +200,7 @@ class Bench:
         resource.setrlimit(resource.RLIMIT_AS, (most, most))
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent's to tell
         signal.signal(signal.SIGPROF, self._tick)
-        signal.setitimer(signal.ITIMER_PROF, 1.0, 1.0)
+        signal.setitimer(signal.ITIMER_PROF, PATIENCE_S / 10, PATIENCE_S / 10)
         self.least_mib = _most_mib()
 
     def _tick(self, *_: object) -> None:
