@@ -24,6 +24,9 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+import pyarrow
+import torch
+
 from campaigns import parse_bundle, parse_config, parse_data
 from campaigns.cases import Tally
 from campaigns.parser import LARGEST, Parser, read
@@ -183,9 +186,14 @@ class Bench:
     def warm(self) -> None:
         """Give every parser its sound documents, so that whatever is imported late is.
 
+        On one thread: forks take none along, and each takes addresses, of which there are few.
+
         Raises:
             ValueError: one is refused.
         """
+        torch.set_num_threads(1)
+        pyarrow.set_cpu_count(1)
+        pyarrow.set_io_thread_count(1)
         for parser in self.parsers.values():
             for data in parser.pristine():
                 path = self._write(parser, data)

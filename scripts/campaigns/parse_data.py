@@ -16,6 +16,9 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+import pyarrow
+import pyarrow.parquet
+
 from aimc_deploy.errors import AimcError
 from aimc_deploy.tasks.registry import TASKS, Task
 from aimc_deploy.tasks.tables import Table, read_table, read_texts
@@ -88,9 +91,6 @@ def _packed(kind: str) -> Render:
 
 
 def _parquet(draft: Draft) -> bytes:
-    import pyarrow
-    import pyarrow.parquet
-
     out = io.BytesIO()
     rows = [row for row in draft.tree if isinstance(row, dict)] if isinstance(draft.tree, list) else []
     try:
