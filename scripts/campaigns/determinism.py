@@ -158,9 +158,9 @@ class Bench:
         (self.inputs / "sweep.yaml").write_text(json.dumps(sweep))
 
     def cases(self, count: int) -> Iterator[Case]:
-        for name, process in PROCESS_KINDS.items():
-            for kind in process.kinds:
-                for number in range(count):
+        for number in range(count):  # after Ctrl-C, all kinds have been run as often
+            for name, process in PROCESS_KINDS.items():
+                for kind in process.kinds:
                     label = f"{kind}, process {number}"
                     yield Case(kind, label, partial(self._compared, name, kind, number))
 
