@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from aimc_deploy.config.hardware import Hardware
-from aimc_deploy.config.times import seconds
+from aimc_deploy.config.times import Time, seconds
 from aimc_deploy.tasks.registry import Kind
 from aimc_deploy.tile.periphery import LARGEST_RANGE, SMALLEST_RANGE
 
@@ -19,7 +19,7 @@ class Stage(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    since: str
+    since: Time
     adapter: str
 
 
@@ -50,6 +50,23 @@ class AdapterRecord(BaseModel):
     scores: dict[str, float | None]
     training: dict[str, Any] = {}
     stages: tuple[Stage, ...] = ()
+
+    @field_validator("training")
+    @classmethod
+    def _tells_what_is_asked(cls, training: dict[str, Any]) -> dict[str, Any]:
+        match training.get("in_memory"):
+            case None | {"algorithm": {"kind": str()}}:
+                pass
+            case _:
+                raise ValueError("in_memory does not name its algorithm")
+        match training.get("hardware", {}):
+            case {"dac": value} if not isinstance(value, dict):
+                raise ValueError("hardware.dac is no description of a converter")
+            case {"name": value} if not isinstance(value, str):
+                raise ValueError("hardware.name is no text")
+            case dict():
+                return training
+        raise ValueError("hardware is no description of it")
 
     @property
     def analog_head(self) -> bool:

@@ -72,24 +72,27 @@ def card(manifest: Manifest, read: Reader) -> bytes | None:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    content = read("tile_map.json")
-    if not isinstance(content, dict) or not isinstance(content.get("analog", []), list):
-        raise ArtifactError("no card can be made of tile_map.json: it lists no analog layers; map again")
-    # Earlier versions told less of both.
-    source, plan = (defaultdict(lambda: None, part) for part in (manifest.source, content))
-    text = environment.get_template("card.md.j2").render(
-        metadata=_metadata(manifest, bool(adapters)),
-        name=_name(source),
-        reduced=str(source["source"]).startswith("bundled "),
-        manifest=manifest,
-        source=source,
-        plan=plan,
-        hardware=hardware,
-        digital=(source["parameters"] or 0) - (plan["weights"] or 0),
-        adapters=adapters,
-        results=evaluations,
-        unread=sorted([*unread, *damaged]),
-    )
+    try:
+        # Earlier versions told less of both.
+        source, plan = (defaultdict(lambda: None, part) for part in (manifest.source, read("tile_map.json")))
+        text = environment.get_template("card.md.j2").render(
+            metadata=_metadata(manifest, bool(adapters)),
+            name=_name(source),
+            reduced=str(source["source"]).startswith("bundled "),
+            manifest=manifest,
+            source=source,
+            plan=plan,
+            hardware=hardware,
+            digital=(source["parameters"] or 0) - (plan["weights"] or 0),
+            adapters=adapters,
+            results=evaluations,
+            unread=sorted([*unread, *damaged]),
+        )
+    except (jinja2.TemplateError, TypeError, ValueError) as error:  # what both hold has no model
+        raise ArtifactError(
+            f"no card can be made of tile_map.json and of the source in manifest.json: they are not as "
+            f"`{manifest.tool} map` writes them ({error}); map again"
+        ) from None
     return text.encode()
 
 

@@ -46,7 +46,8 @@ def losses(results: Results) -> list[Loss]:
 
     def place(key: tuple[str, str, float]) -> tuple[str, bool, float, str, float]:
         adapter, part, t_s = key
-        return adapter, part == TOGETHER, -statistics.fmean(groups[adapter, part, last]), part, t_s
+        cost = statistics.fmean(groups.get((adapter, part, last), (0.0,)))  # it may lack the last time
+        return adapter, part == TOGETHER, -cost, part, t_s
 
     return [
         Loss(

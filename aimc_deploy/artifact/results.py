@@ -169,9 +169,13 @@ class Results(Record):
 
     @model_validator(mode="after")
     def _has_metric(self) -> Results:
-        for part in (*self.baselines, *self.rows):
+        for part in (*self.baselines, *self.rows, *self.noise_budget):
             if self.metric not in part.metrics:
                 raise ValueError(f"a result of adapter '{part.adapter}' lacks the metric '{self.metric}'")
+        digital = {part.adapter for part in self.baselines}
+        for part in self.noise_budget:
+            if part.adapter not in digital:
+                raise ValueError(f"the noise budget of adapter '{part.adapter}' lacks its digital baseline")
         return self
 
 

@@ -17,7 +17,7 @@ Span = Annotated[tuple[int, int], Field(description="from the first to before th
 class Entry(BaseModel):
     """Base of all parts; what a later minor version adds is kept."""
 
-    model_config = ConfigDict(frozen=True, extra="allow")
+    model_config = ConfigDict(frozen=True, extra="allow", allow_inf_nan=False)
 
 
 class BlockEntry(Entry):

@@ -20,7 +20,7 @@ SECONDS_PER_UNIT = {
     "y": 31_536_000.0,
 }
 DEFAULT_TIMES = ("0s", "1h", "1d", "1w", "1mo", "1y", "10y")
-_PATTERN = re.compile(r"^\s*(\d+(?:\.\d*)?(?:[eE][+-]?\d+)?)\s*([a-z]*)\s*$")
+_PATTERN = re.compile(r"(\d+(?:\.\d*)?(?:[eE][+-]?\d+)?)\s*([a-z]*)")
 
 
 def seconds(text: str | float) -> float:
@@ -29,7 +29,7 @@ def seconds(text: str | float) -> float:
     Raises:
         ConfigError: the text is no time, is negative or is not finite.
     """
-    match = _PATTERN.match(str(text))
+    match = _PATTERN.fullmatch(str(text).strip())  # blanks at the end of a pattern take their square
     unit = (match.group(2) or "s") if match else ""
     value = float(match.group(1)) * SECONDS_PER_UNIT[unit] if match and unit in SECONDS_PER_UNIT else math.nan
     if not math.isfinite(value):

@@ -14,10 +14,12 @@ import yaml
 
 from aimc_deploy.errors import ConfigError
 
-MAX_BYTES = 1024**2
+MAX_BYTES = 256 * 1024  # PyYAML takes a third of a second for as many line ends
 MAX_DEPTH = 32
-MAX_ITEMS = 20_000  # PyYAML takes a second for them
+MAX_ITEMS = 20_000  # PyYAML takes half a second for them
 MAX_BITS = 1024  # of a number: as large as a float can be
+MAX_DIGITS = 2 * MAX_BITS  # time to read a number grows with the square of its length
+_NUMBERS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
 Key = tuple[str | int, ...]
 
 
@@ -60,8 +62,7 @@ def parse_yaml(text: str, where: str) -> Document:
     """The content of a YAML text; ``where`` names it in errors. Raises as :func:`read_yaml` does."""
     loader = yaml.SafeLoader("")
     try:
-        loader = yaml.SafeLoader(text)
-        _refuse_what_grows(text, where)
+        loader = _Loader(text, where)
         node = loader.get_single_node()
         document = Document(None)
         return Document(_build(loader, node, where, (), document.places), document.places)
@@ -80,20 +81,28 @@ def parse_yaml(text: str, where: str) -> Document:
         loader.dispose()
 
 
-def _refuse_what_grows(text: str, where: str) -> None:
-    """Before anything is built: the time that PyYAML takes grows with the square of the depth."""
-    depth = 0
-    for count, event in enumerate(yaml.parse(text, Loader=yaml.SafeLoader)):
-        line = event.start_mark.line + 1
-        if count > MAX_ITEMS:
-            raise ConfigError(f"{where}:{line}: holds more than {MAX_ITEMS:,} keys and values; shorten it")
-        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
-        if depth > MAX_DEPTH:
-            raise ConfigError(f"{where}:{line}: is nested more than {MAX_DEPTH} levels deep")
+class _Loader(yaml.SafeLoader):
+    """Refuses what grows before it is built: PyYAML takes time that grows with the square of the depth."""
+
+    def __init__(self, text: str, where: str) -> None:
+        super().__init__(text)
+        self.where, self.count, self.level = where, 0, 0
+
+    def get_event(self) -> yaml.Event:
+        event = super().get_event()
+        where = f"{self.where}:{event.start_mark.line + 1}"
+        if self.count > MAX_ITEMS:
+            raise ConfigError(f"{where}: holds more than {MAX_ITEMS:,} keys and values; shorten it")
+        self.count += 1
+        self.level += isinstance(event, yaml.CollectionStartEvent)
+        self.level -= isinstance(event, yaml.CollectionEndEvent)
+        if self.level > MAX_DEPTH:
+            raise ConfigError(f"{where}: is nested more than {MAX_DEPTH} levels deep")
         if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
-            raise ConfigError(f"{where}:{line}: anchors and aliases (& and *) are not taken; write it out")
+            raise ConfigError(f"{where}: anchors and aliases (& and *) are not taken; write it out")
         if getattr(event, "tag", None):
-            raise ConfigError(f"{where}:{line}: tags such as {event.tag} are not taken; remove it")
+            raise ConfigError(f"{where}: tags such as {event.tag} are not taken; remove it")
+        return event
 
 
 def _build(
@@ -118,6 +127,8 @@ def _build(
     if isinstance(node, yaml.SequenceNode):
         return [_build(loader, part, where, (*key, at), places) for at, part in enumerate(node.value)]
     try:
+        if node.tag in _NUMBERS and len(node.value) > MAX_DIGITS:
+            raise ValueError("the number is too long")
         value = loader.construct_object(node)
         if isinstance(value, int) and value.bit_length() > MAX_BITS:
             raise ValueError("the number is too large")

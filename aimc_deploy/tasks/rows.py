@@ -22,6 +22,7 @@ from aimc_deploy.tasks.columns import own_columns, short
 from aimc_deploy.tasks.registry import Task
 
 MAX_UNPACKED = 1 << 30  # bytes of a packed file; the official train file has 30 million
+_CHUNK_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -177,17 +178,29 @@ def _unpacked(path: Path) -> bytes:
     try:
         if path.suffix == ".gz":
             with gzip.GzipFile(fileobj=io.BytesIO(data)) as file:
-                data = file.read(MAX_UNPACKED + 1)
+                data = _all_of(file.read)
         elif path.suffix == ".zip":
             with zipfile.ZipFile(io.BytesIO(data)) as archive:
                 (name,) = archive.namelist()
                 with archive.open(name) as file:
-                    data = file.read(MAX_UNPACKED + 1)
+                    data = _all_of(file.read)
     except (OSError, EOFError, ValueError, zlib.error, zipfile.BadZipFile, NotImplementedError) as error:
         raise DataError(f"{path}: cannot be unpacked ({error}): it holds one JSON file") from None
     if len(data) > MAX_UNPACKED:
         raise DataError(f"{path}: holds more than {MAX_UNPACKED >> 20} MiB: split it, or use .jsonl")
     return data
+
+
+def _all_of(read: Callable[[int], bytes]) -> bytes:
+    """What is in there, and no more than one chunk above :data:`MAX_UNPACKED`.
+
+    Asked for all of it at once, gzip takes as much memory as it might be.
+    """
+    parts, size = [], 0
+    while size <= MAX_UNPACKED and (part := read(_CHUNK_BYTES)):
+        parts.append(part)
+        size += len(part)
+    return b"".join(parts)
 
 
 SPAN_READERS = dict.fromkeys((".json", ".json.gz", ".json.zip"), _squad_rows)

@@ -135,7 +135,8 @@ def create_bundle(
     *,
     overwrite: bool = False,
 ) -> Bundle:
-    """Write a mapped model as a new bundle."""
+    """Write a mapped model as a new bundle, which does not tell where it lies."""
+    config = config.model_copy(update={"bundle": Run.model_fields["bundle"].default})
 
     def write(folder: Path) -> None:
         write_base(folder, model, tokenizer, plan, config.hardware)

@@ -12,7 +12,9 @@ from pathlib import Path
 from aimc_deploy.workflows.env import run as environment
 from campaigns import cases, page
 
-NAMES = ("corruption", "hostile", "writers", "disk", "poison", "kill")
+NAMES = page.CAMPAIGNS
+PARALLEL = ("fuzz", "determinism")
+"""Take ``--workers``."""
 
 
 def main() -> int:
@@ -23,17 +25,21 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0, help="[0]")
     parser.add_argument("--out", type=Path, help="JSON file for the result")
     parser.add_argument("--only", help="the one case of this name")
+    parser.add_argument("--workers", type=int, help=f"processes, for {' and '.join(PARALLEL)} [1]")
     arguments = parser.parse_args()
+    if arguments.workers is not None and (arguments.name not in PARALLEL or arguments.workers < 1):
+        parser.error(f"--workers: 1 or more, for {' and '.join(PARALLEL)} only")
     if arguments.name == "page":
         page.write(Path("docs"))
         return 0
     campaign = importlib.import_module(f"campaigns.{arguments.name}").campaign
     with tempfile.TemporaryDirectory() as folder:
-        tally = campaign(Path(folder), arguments.size, arguments.seed, arguments.only)
+        more = {} if arguments.workers is None else {"workers": arguments.workers}
+        tally = campaign(Path(folder), arguments.size, arguments.seed, arguments.only, **more)
     result = {
         "campaign": tally.campaign,
         "size": tally.size,
-        "passed": tally.size - len(tally.failures),
+        "passed": tally.size - tally.failed,
         "failures": tally.failures,
         "kinds": dict(tally.kinds),
         "figures": tally.figures,

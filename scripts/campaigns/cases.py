@@ -33,14 +33,15 @@ class Tally:
 
     Attributes:
         kinds: cases by kind.
-        failures: the cases that failed, with what to do to see it again.
+        failures: the cases that failed, with what to do to see it again; one that stands for several that
+            are alike says how many ``times``.
         figures: whatever else was counted or measured.
     """
 
     campaign: str
     seed: int
     kinds: Counter[str] = field(default_factory=Counter)
-    failures: list[dict[str, str]] = field(default_factory=list)
+    failures: list[dict[str, Any]] = field(default_factory=list)
     figures: dict[str, Any] = field(default_factory=dict)
     seconds: float = 0.0
 
@@ -48,6 +49,11 @@ class Tally:
     def size(self) -> int:
         """Cases that were run."""
         return self.kinds.total()
+
+    @property
+    def failed(self) -> int:
+        """Cases that failed."""
+        return sum(failure.get("times", 1) for failure in self.failures)
 
 
 def chosen(cases: Sequence[Case], size: int | None, seed: int, only: str | None) -> list[Case]:

@@ -10,7 +10,7 @@ import faults_page
 import faults_plan
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-CAMPAIGNS = ("corruption", "hostile", "writers", "disk", "poison", "kill")
+CAMPAIGNS = ("corruption", "hostile", "writers", "disk", "poison", "kill", "fuzz", "determinism")
 
 
 def write(docs: Path) -> None:

@@ -16,6 +16,7 @@ from aimc_deploy.artifact.files import dump_json, write_json
 from aimc_deploy.artifact.manifest import MANIFEST, write_manifest
 from aimc_deploy.artifact.results import Baseline, Results, Row, to_json
 from aimc_deploy.config.hardware import ADC, Hardware
+from aimc_deploy.errors import ArtifactError
 
 PCM = Hardware(description="as measured")
 PLAN = {
@@ -229,6 +230,32 @@ def test_what_cannot_be_read_is_named_and_keeps_nothing_out(
     assert f"Cannot be read, see `aimc-deploy verify`: `{damaged}`." in text(bundle)
     bundle.put_files(adapter())
     assert "| `sst2` |" in text(bundle)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"weights": [1]},
+        {"tile": {}},
+        {"tile": None},
+        {"utilisation": "much"},
+        {"analog": None},
+        {"weights": "many"},
+    ],
+)
+def test_a_tile_map_of_something_else_is_refused_by_name(tmp_path: Path, changes: dict[str, Any]) -> None:
+    def write(folder: Path) -> None:
+        write_base(folder)
+        write_json(folder / "hardware.json", PCM.model_dump(mode="json"))
+        write_json(folder / "tile_map.json", {**PLAN, **changes})
+
+    with pytest.raises(ArtifactError, match=r"no card can be made of tile_map\.json and of the source"):
+        Bundle.create(tmp_path / "b", write, **fields(source=SOURCE, hardware_digest=PCM.digest()))
+
+
+def test_a_source_of_something_else_is_refused_by_name(tmp_path: Path) -> None:
+    with pytest.raises(ArtifactError, match=r"of the source in manifest\.json"):
+        mapped(tmp_path / "b", parameters="many")
 
 
 def test_what_was_changed_behind_its_back_is_not_repeated(tmp_path: Path) -> None:

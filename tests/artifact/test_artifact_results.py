@@ -19,7 +19,9 @@ from scipy import stats
 from small_bundle import refusal
 from small_results import chips, results, row
 
+from aimc_deploy.artifact.noise_budget import losses
 from aimc_deploy.artifact.results import (
+    Alone,
     Baseline,
     from_json,
     summarise,
@@ -170,6 +172,22 @@ def test_a_result_without_the_metric_of_the_task_is_refused() -> None:
         results([row("sst2", 0, "1d", f1=0.5)])
     with pytest.raises(ValidationError, match="a result of adapter 'a' lacks the metric 'accuracy'"):
         results(ROWS, baselines=(Baseline(adapter="a", metrics={"f1": 1.0}),))
+
+
+def test_a_noise_budget_has_its_metric_and_its_baseline() -> None:
+    alone = Alone(**row("sst2", 0, "1d", accuracy=0.9).model_dump(), part="read_noise")
+    assert losses(results(ROWS, noise_budget=(alone,)))[0].mean == pytest.approx(0.05)
+    with pytest.raises(ValidationError, match="the noise budget of adapter 'b' lacks its digital baseline"):
+        results(ROWS, noise_budget=(alone.model_copy(update={"adapter": "b"}),))
+    with pytest.raises(ValidationError, match="a result of adapter 'sst2' lacks the metric 'accuracy'"):
+        results(ROWS, noise_budget=(alone.model_copy(update={"metrics": {"f1": 0.5}}),))
+
+
+def test_a_noise_budget_may_lack_the_last_time_of_one_part() -> None:
+    rows = [row("sst2", 0, time, accuracy=0.9) for time in ("1d", "1y")]
+    early, late = (Alone(**rows[at].model_dump(), part=part) for at, part in ((0, "early"), (1, "late")))
+    found = losses(results(rows, noise_budget=(early, late)))
+    assert [(loss.part, loss.time) for loss in found][:2] == [("late", "1y"), ("early", "1d")]
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])

@@ -14,9 +14,11 @@ from pydantic import ValidationError
 from tiny_deployment import recipe, write_checkpoint, write_task
 
 import aimc_deploy
+from aimc_deploy.artifact.manifest import validated
 from aimc_deploy.artifact.tile_map import TileMap
 from aimc_deploy.config.hardware import TileSize
 from aimc_deploy.config.load import load_preset
+from aimc_deploy.errors import ArtifactError
 from aimc_deploy.nn.convert import analog_layers
 from aimc_deploy.workflows import map
 
@@ -78,3 +80,11 @@ def test_what_is_written_is_as_the_models_say(bundle: Path) -> None:
 def test_the_published_schema_is_that_of_the_models() -> None:
     published = json.loads((DOCS / "tile_map.schema.json").read_text())
     assert published == TileMap.model_json_schema()
+
+
+def test_a_number_beyond_every_float_is_refused_by_name() -> None:
+    golden = Path(__file__).parents[1] / "golden" / "0.1.0" / "bundle" / "tile_map.json"
+    content = json.loads(golden.read_bytes())
+    assert validated(TileMap, content, "tile_map.json").g_max == content["g_max"]
+    with pytest.raises(ArtifactError, match=r"tile_map\.json: g_max: Input should be a finite number"):
+        validated(TileMap, {**content, "g_max": 10**400}, "tile_map.json")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 
 import pytest
 from hypothesis import example, given
@@ -61,6 +62,14 @@ def test_what_is_no_time_is_refused_with_the_units(text: str | float) -> None:
     assert str(caught.value) == (
         f"'{text}' is no time: write a number and one of s, min, h, d, w, mo, y, for example 0s, 1h or 10y"
     )
+
+
+def test_blanks_take_no_time() -> None:
+    start = time.process_time()
+    assert seconds(" " * 100_000 + "1" + " " * 100_000 + "y" + " " * 100_000) == seconds("1y")
+    with pytest.raises(ConfigError):
+        seconds("1" + " " * 100_000 + "!")
+    assert time.process_time() - start < 1
 
 
 @pytest.mark.parametrize("unit", UNITS)

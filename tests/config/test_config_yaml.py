@@ -146,9 +146,7 @@ def test_size_is_limited(tmp_path: Path) -> None:
     path.write_bytes(b"a: 1\n#" + b"x" * (MAX_BYTES - 6))
     assert read_yaml(path).data == {"a": 1}
     path.write_bytes(b"a: 1\n#" + b"x" * (MAX_BYTES - 5))
-    with pytest.raises(
-        ConfigError, match=r"long\.yaml: is larger than the 1,048,576 bytes a recipe may have"
-    ):
+    with pytest.raises(ConfigError, match=r"long\.yaml: is larger than the 262,144 bytes a recipe may have"):
         read_yaml(path)
 
 
@@ -175,6 +173,24 @@ def test_more_keys_and_values_than_anybody_writes_are_refused() -> None:
 
 def test_a_number_that_no_float_reaches_is_refused_in_any_notation() -> None:
     """YAML's base 60 makes numbers that Python refuses to print."""
-    assert "cannot be read (the number is too large)" in refusal("a: 1" + ":59" * 20_000)
+    assert "cannot be read (the number is too large)" in refusal("a: 1" + ":59" * 300)
     assert "cannot be read (the number is too large)" in refusal("a: 0x1" + "0" * 300)
     assert parse_yaml("a: 0x1" + "0" * 255, "here").data == {"a": 16**255}
+
+
+@pytest.mark.parametrize(
+    "text", ["1" + ":59" * 80_000, "9" * 250_000, "0x" + "f" * 250_000, "1." + "9" * 2_047]
+)
+def test_a_long_number_is_refused_before_it_is_reckoned(text: str) -> None:
+    start = time.process_time()
+    assert "cannot be read (the number is too long)" in refusal(f"a: {text}")
+    assert time.process_time() - start < 1
+
+
+@pytest.mark.parametrize("part", ["b\n\n", "b ", "\n", "#\n"])
+def test_no_recipe_of_the_largest_size_takes_long(tmp_path: Path, part: str) -> None:
+    path = tmp_path / "long.yaml"
+    path.write_text(("a: '" + part * MAX_BYTES)[: MAX_BYTES - 1] + "'")
+    start = time.process_time()
+    read_yaml(path)
+    assert time.process_time() - start < 2  # half of one where nothing else runs

@@ -168,6 +168,143 @@ def test_what_is_not_noticed_is_told_with_how_to_see_it_again(
     assert failure["reproduce"] == f"scripts/campaign corruption --seed 0 --only '{case}'"
 
 
+def test_whatever_is_read_bears_documents_that_are_almost_sound(tmp_path: Path) -> None:
+    out = tmp_path / "a.json"
+    command = (
+        "-m",
+        "campaigns",
+        "fuzz",
+        "--size",
+        "1500",
+        "--seed",
+        "7",
+        "--workers",
+        "2",
+        "--out",
+        str(out),
+    )
+    ended = in_a_process_of_its_own(tmp_path, *command)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    result = json.loads(out.read_text())
+    assert (result["size"], result["passed"], result["failures"]) == (1500, 1500, [])
+    parsers = result["figures"]["parsers"]
+    assert sum(of["executions"] for of in parsers.values()) == 1500
+    assert all(of["refused"] for of in parsers.values())
+    assert sum(of["taken"] for of in parsers.values()) > 150
+
+
+FUZZED = """
+import json, os, signal, sys
+from pathlib import Path
+from campaigns import fuzz
+from campaigns.parser import Parser, as_json
+from aimc_deploy.errors import ArtifactError
+
+def sort(path):
+    try:
+        content = json.loads(path.read_bytes())
+    except (ValueError, RecursionError):
+        raise ArtifactError(f"{path} is none") from None
+    if not isinstance(content, dict):
+        raise ArtifactError("it is none")
+    return content
+
+def key(path):
+    sort(path)["a"]
+
+def hang(path):
+    while "a" not in sort(path):
+        pass
+
+def die(path):
+    if "a" not in sort(path):
+        os.kill(os.getpid(), signal.SIGSEGV)
+
+def grow(path):
+    if "a" not in sort(path):
+        bytearray(b"x") * (300 << 20)
+
+def burst(path):
+    if "a" not in sort(path):
+        bytes(4 << 30)
+
+class Room:
+    @staticmethod
+    def parsers():
+        for use in (key, hang, die, grow, burst):
+            yield Parser(use.__name__, 1, "x.json", ({"a": 1, "b": [2, 3]},), as_json, use, raw=0.0)
+
+fuzz.ROOMS, fuzz.PATIENCE_S = (Room,), 0.2
+def short(failure):
+    name, kind = failure["case"].split()[0], failure["kind"].split(" at ")[0]
+    return [name, kind, failure["case"], failure["times"], failure["document"]]
+
+def fuzzed(only=None, workers=1):
+    return fuzz.campaign(Path(sys.argv[1]), 60, 9, only, workers)
+
+one, three = (fuzzed(workers=workers).failures for workers in (1, 3))
+(case,) = (failure["case"] for failure in one if short(failure)[:2] == ["key", "KeyError"])
+again, none = fuzzed(case), fuzzed("key x")
+found = [[short(failure) for failure in of] for of in (one, three, again.failures)]
+print(json.dumps([*found, again.size, none.size]))
+"""
+
+
+def test_what_a_reader_must_not_do_is_noticed_whatever_the_number_of_processes(tmp_path: Path) -> None:
+    ended = in_a_process_of_its_own(tmp_path, "-c", FUZZED, str(tmp_path))
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    one, three, again, size, none = json.loads(ended.stdout)
+    kinds = {(name, kind) for name, kind, *_ in one}
+    assert {
+        ("key", "KeyError"),
+        ("hang", "Hang"),
+        ("die", "ended with -11"),
+        ("burst", "MemoryError"),
+    } <= kinds
+    assert ("grow", "memory") in kinds
+    assert ("key", "Unsound") in kinds, "a refusal that names no file"
+    # Memory that a process once had it keeps, so which document is told for it depends on what ran before.
+    assert [of for of in one if of[1] != "memory"] == [of for of in three if of[1] != "memory"]
+    (document,) = (document for name, kind, _, _, document in one if (name, kind) == ("key", "KeyError"))
+    assert len(document) < 20, "what made no difference is left out"
+    assert ([kind for _, kind, *_ in again], size, none) == (["KeyError"], 1, 0)
+
+
+def test_a_command_gives_the_same_in_a_process_where_all_else_is_another(
+    tmp_path: Path, campaign: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = campaign("determinism")
+    determinism = sys.modules["campaigns.determinism"]
+    monkeypatch.setattr(determinism, "PROCESS_KINDS", {"run": determinism.PROCESS_KINDS["run"]})
+    tally = run(tmp_path, 1, 4, None)
+    assert tally.failures == []
+    assert tally.kinds == {"map": 1, "adapt": 1, "evaluate": 1, "report": 1}
+
+
+def test_a_file_that_is_another_elsewhere_is_noticed(
+    tmp_path: Path, campaign: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = campaign("determinism")
+    bench = sys.modules["campaigns.determinism"].Bench
+
+    def told(
+        self: Any, name: str, place: Path, varied: dict[str, str], mask: int, seed: str
+    ) -> dict[str, str]:
+        (place / "bundle").mkdir(parents=True)
+        zone = varied["TZ"] if name == "run" else ""
+        return {"run.json": "1", "bundle/tiles.safetensors": "2", "bundle/results/a.json": zone}
+
+    monkeypatch.setattr(bench, "_write_inputs", lambda self: None)
+    monkeypatch.setattr(bench, "_give", told)
+    tally = run(tmp_path, 15, 0, None)
+    failed = {failure["case"].partition(",")[0] for failure in tally.failures}
+    assert "evaluate" in failed
+    assert not failed & {"map", "sweep"}
+    assert any("it wrote nothing" in failure["why"] for failure in tally.failures)
+    (failure,) = run(tmp_path / "again", 15, 0, tally.failures[0]["case"]).failures
+    assert failure["why"] == tally.failures[0]["why"]
+
+
 @pytest.mark.usefixtures("campaign")
 def test_the_page_is_what_the_results_say() -> None:
     page = importlib.import_module("campaigns.page").page

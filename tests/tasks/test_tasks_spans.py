@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import tracemalloc
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -245,6 +246,17 @@ def test_squads_own_files_are_read(tmp_path: Path, ending: str) -> None:
     assert data.dev.texts == (["Who?"], ["It was Ada."])
     assert data.dev.labels == [[("Ada", 7), ("was Ada", 3)]]
     assert data.train.sha256 == data.dev.sha256
+
+
+@pytest.mark.parametrize("ending", [".json.gz", ".json.zip"])
+def test_a_packed_file_takes_the_memory_of_what_is_in_it(tmp_path: Path, ending: str) -> None:
+    write(tmp_path, ending, squad_json(ONE))
+    tracemalloc.start()
+    try:
+        load_data(SQUAD, tmp_path)
+        assert tracemalloc.get_traced_memory()[1] < 32 * 1024**2
+    finally:
+        tracemalloc.stop()
 
 
 def test_answers_come_in_plain_tables_too(tmp_path: Path) -> None:

@@ -67,6 +67,7 @@ def test_a_bundle_holds_its_files_and_says_what_it_was_made_from(mapped: Path, c
     assert bundle.verify() == []
     assert bundle.read_json("hardware.json") == config.hardware.model_dump(mode="json")
     recorded = Run.model_validate(bundle.read_json("run.json"))
+    assert recorded.bundle == Run().bundle, "where it lies is no part of it: equal bundles in any folder"
     assert recorded.model_copy(update={"bundle": str(mapped)}) == config
     assert bundle.manifest.config_sha256 == config_digest(recorded)
     assert bundle.manifest.hardware_digest == config.hardware.digest()
