@@ -131,6 +131,41 @@ def _add_normal_on_threads(parts, rows, arguments):
 add_normal = RowLoop(_add_normal, _add_normal_on_threads)
 
 
+@inline
+def _deviation(variance, scale):
+    return scale * math.sqrt(max(variance, _f32(0)))
+
+
+@compiled
+def _add_normal_of(first, last, values, variance, scale, key):
+    """``values = values + scale * sqrt(variance) * N`` in place; a variance below 0 counts as 0."""
+    scale = float32(scale)
+    cols = values.shape[1]
+    half = (cols + 1) // 2
+    for i in range(first, last):
+        left, right = values[i, : cols - half], values[i, half:]
+        left_of, right_of = variance[i, : cols - half], variance[i, half:]
+        for j in range(left.size):
+            x, y = _normals(*_threefry(key, uint32(j), uint32(i)))
+            left[j] += x * _deviation(left_of[j], scale)
+            right[j] += y * _deviation(right_of[j], scale)
+        if cols % 2:
+            x, _ = _normals(*_threefry(key, uint32(half - 1), uint32(i)))
+            values[i, half - 1] += x * _deviation(variance[i, half - 1], scale)
+    return 0
+
+
+@compiled_for_threads
+def _add_normal_of_on_threads(parts, rows, arguments):
+    count = 0
+    for part in prange(parts):
+        count += _add_normal_of(rows * part // parts, rows * (part + 1) // parts, *arguments)
+    return count
+
+
+add_normal_of = RowLoop(_add_normal_of, _add_normal_of_on_threads)
+
+
 @compiled
 def _convert_inputs(first, last, x, stride, full_scale, dynamic, levels, codes):
     """DAC: ``codes = clip(round(x / full_scale * levels))`` for each row of (rows, cols) ``codes``.

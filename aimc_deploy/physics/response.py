@@ -18,9 +18,10 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, Self
 
 import torch
 from jaxtyping import Float
@@ -58,6 +59,13 @@ class Response(ABC):
         if self.low.dim() or self.high.dim():
             return self.low, self.high
         return self.low.item(), self.high.item()
+
+    def part(self, take: Callable[[Tensor], Tensor]) -> Self:
+        """The response of some of the devices; ``take`` takes their values from those of all."""
+        if not any(one.dim() for one in (self.low, self.high, self.up, self.down)):
+            return self
+        low, high, up, down = (_some(one, take) for one in (self.low, self.high, self.up, self.down))
+        return replace(self, low=low, high=high, up=up, down=down)
 
     @abstractmethod
     def q_plus(self, v: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
@@ -127,11 +135,19 @@ class Linear(Response):
 
     def q_plus(self, v: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
         """Falls towards the upper bound."""
-        return self.up - (self.up / self.high * self.slope_up) * v
+        return torch.addcmul(self.up, v, self._slopes[0])
 
     def q_minus(self, v: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
         """Falls towards the lower bound."""
-        return self.down - (self.down / self.low * self.slope_down) * v
+        return torch.addcmul(self.down, v, self._slopes[1])
+
+    def part(self, take: Callable[[Tensor], Tensor]) -> Self:
+        """As above; what all devices need is not computed anew for some."""
+        found = super().part(take)
+        if found is not self:
+            # This is where a cached property keeps its value.
+            found.__dict__["_lines"] = tuple(_some(one, take) for one in self._lines)
+        return found
 
     def moved(
         self, v: Float[Tensor, "..."], net: Float[Tensor, "..."], total: Float[Tensor, "..."]
@@ -149,10 +165,14 @@ class Linear(Response):
         return moved.addcmul_(total, v, value=-g_slope)
 
     @cached_property
+    def _slopes(self) -> tuple[Tensor, Tensor]:
+        """Of ``q_plus``, and of ``q_minus``."""
+        return -self.up / self.high * self.slope_up, -self.down / self.low * self.slope_down
+
+    @cached_property
     def _lines(self) -> tuple[Any, Any, Any, Any]:
         """Offset and slope of ``F``, and of ``G``: tensors, or numbers where all devices are alike."""
-        rise = -self.up / self.high * self.slope_up
-        fall = -self.down / self.low * self.slope_down
+        rise, fall = self._slopes
         f = (self.down + self.up) / 2, (fall + rise) / 2
         g = (self.down - self.up) / 2, (fall - rise) / 2
         if any(part.dim() for part in (*f, *g)):
@@ -222,6 +242,11 @@ class Piecewise(Response):
         left = at.floor().clamp(max=len(table) - 2)
         index = left.long()
         return torch.lerp(values[index], values[index + 1], at - left)
+
+
+def _some(value: Any, take: Callable[[Tensor], Tensor]) -> Any:
+    """What stands for all devices alike stands for some of them."""
+    return take(value) if isinstance(value, Tensor) and value.dim() else value
 
 
 def response(

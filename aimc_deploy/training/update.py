@@ -17,7 +17,10 @@ from torch import Tensor
 
 from aimc_deploy.config.algorithm import Counts, Expected, Update
 from aimc_deploy.errors import TrainingError
-from aimc_deploy.training.array import Array
+from aimc_deploy.training.array import EVERYWHERE, Array, Columns, Picked
+
+FEW = 0.25
+"""Share of the devices at which pulses can meet, up to which these are picked out: trains are short."""
 
 
 def update(
@@ -103,10 +106,17 @@ def _counts(array: Array, x: Tensor, d: Tensor) -> None:
     """All coincidences of the batch at once: those up and those down, each from where the batch began."""
     slots = float((x != 0).any(2).sum())
     x, d = x.flatten(0, 1), d.flatten(0, 1)
+    where: Columns | Picked = EVERYWHERE
+    inputs, outputs = ((part != 0).any(0).nonzero().squeeze(1) for part in (x, d))
+    if len(inputs) * len(outputs) <= FEW * array.state.numel():
+        x, d = x[:, inputs], d[:, outputs]
+        where = Picked(outputs[:, None] * array.state.shape[1] + inputs)
     net, total = d.T @ x, d.abs().T @ x.abs()
     count = total.sum(dtype=torch.float64).item()
-    largest = float(total.max()) * array.dw
-    array.step(net * array.dw, total * array.dw, largest=largest, pulses=count, slots=slots, whole=True)
+    largest = float(total.max()) * array.dw if count else 0.0
+    array.step(
+        net * array.dw, total * array.dw, where, largest=largest, pulses=count, slots=slots, whole=True
+    )
 
 
 def _sequential(array: Array, x: Tensor, d: Tensor) -> None:
