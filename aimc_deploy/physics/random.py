@@ -64,11 +64,10 @@ class Stream:
 
         What rounding has brought below 0 counts as 0.
         """
-        whole = values.is_contiguous() and variance.is_contiguous()
-        if values.dim() == 2 and values.numel() and whole and values.dtype == torch.float32 == variance.dtype:
-            if self.device.type == "cpu":
-                add_normal_of(*values.shape, values.numpy(), variance.numpy(), scale, self.next_key())
-                return values
+        plain = values.dtype == torch.float32 == variance.dtype and values.dim() == 2 and values.numel() > 0
+        if plain and self.device.type == "cpu" and values.is_contiguous() and variance.is_contiguous():
+            add_normal_of(*values.shape, values.numpy(), variance.numpy(), scale, self.next_key())
+            return values
         return values.addcmul_(self.normal_like(values), variance.clamp(min=0).sqrt_(), value=scale)
 
     def normal_like(self, like: Tensor) -> Tensor:
