@@ -21,7 +21,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Self
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -60,7 +60,7 @@ class Response(ABC):
             return self.low, self.high
         return self.low.item(), self.high.item()
 
-    def part(self, take: Callable[[Tensor], Tensor]) -> Self:
+    def part(self, take: Callable[[Tensor], Tensor]) -> Response:
         """The response of some of the devices; ``take`` takes their values from those of all."""
         if not any(one.dim() for one in (self.low, self.high, self.up, self.down)):
             return self
@@ -141,7 +141,7 @@ class Linear(Response):
         """Falls towards the lower bound."""
         return torch.addcmul(self.down, v, self._slopes[1])
 
-    def part(self, take: Callable[[Tensor], Tensor]) -> Self:
+    def part(self, take: Callable[[Tensor], Tensor]) -> Response:
         """As above; what all devices need is not computed anew for some."""
         found = super().part(take)
         if found is not self:
