@@ -166,6 +166,48 @@ def _add_normal_of_on_threads(parts, rows, arguments):
 add_normal_of = RowLoop(_add_normal_of, _add_normal_of_on_threads)
 
 
+@inline
+def _pulsed(v, net, total, f0, f1, g0, g1, low, high, normal, scale, by_response):
+    f, g = f0 + f1 * v, g0 + g1 * v
+    moved = v + net * f - total * g
+    up, down = f - g, f + g
+    both = _f32(0.5) * ((total + net) * up * up + (total - net) * down * down)
+    variance = both if by_response else (total if f0 > 0 else _f32(0))
+    moved += normal * _deviation(variance, scale)
+    moved = low if moved < low else moved
+    return high if moved > high else moved
+
+
+@compiled
+def _pulse_linear(first, last, moved, v, net, total, f0, f1, g0, g1, low, high, scale, by_response, key):
+    """``moved = clip(v + net F(v) - total G(v) + noise, low, high)``; ``F`` and ``G`` are lines.
+
+    All arrays are (rows, cols). ``noise = scale * sqrt(total) * N``, 0 where ``f0`` is 0; or,
+    ``by_response``, with the variance of each pulse times the square of its response. ``key`` None is none.
+    """
+    normal = np.zeros(v.shape[1], np.float32)
+    for i in range(first, last):
+        if key is not None:
+            _add_normal_to_row(normal, _f32(1), _f32(0), key, i)
+        for j in range(v.shape[1]):
+            moved[i, j] = _pulsed(
+                v[i, j], net[i, j], total[i, j], f0[i, j], f1[i, j], g0[i, j], g1[i, j],
+                low[i, j], high[i, j], normal[j], float32(scale), by_response,
+            )  # fmt: skip
+    return 0
+
+
+@compiled_for_threads
+def _pulse_linear_on_threads(parts, rows, arguments):
+    count = 0
+    for part in prange(parts):
+        count += _pulse_linear(rows * part // parts, rows * (part + 1) // parts, *arguments)
+    return count
+
+
+pulse_linear = RowLoop(_pulse_linear, _pulse_linear_on_threads)
+
+
 @compiled
 def _convert_inputs(first, last, x, stride, full_scale, dynamic, levels, codes):
     """DAC: ``codes = clip(round(x / full_scale * levels))`` for each row of (rows, cols) ``codes``.

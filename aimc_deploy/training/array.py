@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from aimc_deploy.config.training_device import TrainingDevice
 from aimc_deploy.physics.pulsed_device import draw_devices
 from aimc_deploy.physics.random import Stream, derive_seed
-from aimc_deploy.physics.response import Response, response
+from aimc_deploy.physics.response import CycleNoise, Response
+from aimc_deploy.physics.response_families import response
 
 LARGEST_PART = 0.1
 """Of the upper bound: a larger step is made in parts, so that the response is not taken as constant in it."""
@@ -91,6 +92,8 @@ class Array(nn.Module):
         self._seed = derive_seed(*names, "pulses")
         self._generator: torch.Generator | None = None
         self._response: Response | None = None
+        scale = device.cycle_to_cycle * math.sqrt(device.step)
+        self._cycle_noise = CycleNoise(scale, device.cycle_noise == "multiplicative") if scale else None
         drawn = draw_devices(device, shape, *names, dtype=dtype)
         for name in ("low", "high", "up", "down", "reference", "kept"):
             self.register_buffer(name, getattr(drawn, name), persistent=False)
@@ -166,10 +169,7 @@ class Array(nn.Module):
         response = self.response(where)
         moved = where.of(self.state)
         for _ in range(parts):
-            before, moved = moved, response.moved(moved, net, total)
-            if self.device.cycle_to_cycle:
-                self._add_cycle_noise_(moved, response, before, net, total)
-            response.clamp_(moved)
+            moved = response.pulsed(moved, net, total, self._cycle_noise, self._draws(moved))
         if where == EVERYWHERE:
             self.state = moved
         else:
@@ -228,21 +228,6 @@ class Array(nn.Module):
         if where is None or where == EVERYWHERE:
             return self._response
         return self._response.part(where.of)
-
-    def _add_cycle_noise_(
-        self, moved: Tensor, response: Response, state: Tensor, net: Tensor, total: Tensor
-    ) -> None:
-        """The sum of what each pulse adds by chance: ``dw sigma N``, or that times the response."""
-        scale = self.device.cycle_to_cycle * math.sqrt(self.dw)
-        if self.device.cycle_noise == "additive":
-            variance = total
-            if self.device.corrupt.share:  # a stuck device does not move by chance either
-                variance = total * ((response.up > 0) | (response.down > 0))
-        else:  # up, (A + S) / 2, and down, (A - S) / 2
-            scale *= math.sqrt(0.5)
-            variance = (total + net).mul_(response.q_plus(state).square_())
-            variance.addcmul_(total - net, response.q_minus(state).square_())
-        self._draws(moved).add_of_(moved, variance, scale)
 
     def _of(self, part: Tensor, cols: slice) -> Tensor:
         return part[:, cols] if part.dim() else part
