@@ -166,6 +166,33 @@ class Exponential(Response):
 
 
 @dataclass(frozen=True)
+class ExponentialStep(Response):
+    """``q_plus = up (1 - factor_up exp(rate_up z))``, ``q_minus = down (1 - factor_down exp(-rate_down z))``.
+
+    ``z = 2 slope v / (high - low) + offset``; a response is never below 0. Source: aihwkit 1.2.0, exponential
+    step device; after Gong et al., Nature Communications 9, 2102 (2018), whose device was fitted with it.
+    """
+
+    factor_up: float = 0.0
+    factor_down: float = 0.0
+    rate_up: float = 1.0
+    rate_down: float = 1.0
+    slope: float = 1.0
+    offset: float = 0.0
+
+    def q_plus(self, v: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
+        """From one exponential."""
+        return self.up * (1 - self.factor_up * torch.exp(self.rate_up * self._z(v))).clamp_(min=0)
+
+    def q_minus(self, v: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
+        """From the other."""
+        return self.down * (1 - self.factor_down * torch.exp(-self.rate_down * self._z(v))).clamp_(min=0)
+
+    def _z(self, v: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
+        return 2 * self.slope * v / (self.high - self.low) + self.offset
+
+
+@dataclass(frozen=True)
 class Piecewise(Response):
     """Measured values at equal distances from the lower to the upper bound; straight lines between."""
 
@@ -202,6 +229,10 @@ def response(
         return Power(low, high, up, down, described.gamma_res)
     if isinstance(described, config.ExponentialResponse):
         return Exponential(low, high, up, down, described.gamma_res)
+    if isinstance(described, config.ExponentialStepResponse):
+        factors = described.factor_up, described.factor_down
+        rates = described.rate_up, described.rate_down
+        return ExponentialStep(low, high, up, down, *factors, *rates, described.slope, described.offset)
     if isinstance(described, config.PiecewiseResponse):
         return Piecewise(low, high, up, down, described.up, described.down)
     return Ideal(low, high, up, down)

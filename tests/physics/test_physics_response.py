@@ -13,10 +13,18 @@ from torch import Tensor
 from aimc_deploy.config.training_device import LinearResponse
 from aimc_deploy.physics.random import Stream
 from aimc_deploy.physics.response import CycleNoise, Response
-from aimc_deploy.physics.response_families import Exponential, Ideal, Linear, Piecewise, Power, response
+from aimc_deploy.physics.response_families import (
+    Exponential,
+    ExponentialStep,
+    Ideal,
+    Linear,
+    Piecewise,
+    Power,
+    response,
+)
 
 ONE = torch.ones((), dtype=torch.float64)
-FAMILIES = ["ideal", "linear", "part linear", "power", "exponential", "piecewise"]
+FAMILIES = ["ideal", "linear", "part linear", "power", "exponential", "exp_step", "piecewise"]
 
 
 def family(kind: str, high: float = 1.0, low: float = -1.0, up: float = 1.0, down: float = 1.0) -> Response:
@@ -27,6 +35,7 @@ def family(kind: str, high: float = 1.0, low: float = -1.0, up: float = 1.0, dow
         "part linear": lambda: Linear(*bounds, 0.3, 0.6),
         "power": lambda: Power(*bounds, 2.5),
         "exponential": lambda: Exponential(*bounds, 4.0),
+        "exp_step": lambda: ExponentialStep(*bounds, -1.2, -0.08, 5.0, 5.0, -0.5, -0.5),
         "piecewise": lambda: Piecewise(*bounds, (2.0, 1.5, 1.0, 0.1), (0.2, 0.9, 1.4, 1.5)),
     }[kind]()
 

@@ -32,7 +32,7 @@ def accuracy(algorithm: dict[str, Any], lr: float, seed: int = 0) -> float:
         matrix.program((torch.rand(outputs, inputs) * 2 - 1) * inputs**-0.5)
         layers += [AnalogTrainLinear(inputs, outputs, algorithm=matrix), nn.Sigmoid()]
     model = nn.Sequential(*layers[:-1])
-    optimizer = AnalogOptimizer(model, lr, torch.optim.SGD(digital_parameters(model), 0.5))
+    optimizer = AnalogOptimizer(model, lr, torch.optim.SGD(digital_parameters(model), 0.05))
     scheduler = torch.optim.lr_scheduler.StepLR(optimizer, EPOCHS // 2, 0.5)
     for _ in range(EPOCHS):
         for batch in train[torch.randperm(1347, generator=draw)].split(10):
