@@ -1,4 +1,4 @@
-"""aihwkit's residual learning at the same work: same network, batches, rates, devices; perfect converters."""
+"""aihwkit's residual learning at the same work: same network, batches, rates, devices, converters."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from benchmark.in_memory import (
-    DEVICES,
+    CASES,
     GAMMA,
     RATE,
     SIZES,
@@ -27,14 +27,14 @@ from benchmark.in_memory import (
 def compare_peers(steps: int) -> list[dict[str, Any]]:
     """Ours in both modes and aihwkit's, where it is installed, beside the plain step: rows of the table."""
     rows = []
-    for what, device in DEVICES.items():
+    for what, case in CASES.items():
         ways = {
             "plain torch": plain(),
-            "aimc-deploy, expected": ours("expected", device),
-            "aimc-deploy, counts": ours("counts", device),
+            "aimc-deploy, expected": ours("expected", case),
+            "aimc-deploy, counts": ours("counts", case),
         }
         if find_spec("aihwkit"):
-            ways["aihwkit, C++ tile"] = aihwkit(device)
+            ways["aihwkit, C++ tile"] = aihwkit(case)
         medians = [statistics.median(each) for each in in_turn(steps, *ways.values())]
         taken = dict(zip(ways, medians, strict=True))
         rows += [
@@ -51,15 +51,17 @@ def show(rows: list[dict[str, Any]]) -> None:
         print(f"| {row['simulator']} | {row['devices']} | {row['ms']:.2f} ms | {row['over_plain']:.2f} x |")
 
 
-def aihwkit(device: dict[str, Any]) -> Step:
-    """Its ``TransferCompound``, pulses drawn as in our counts; ``device`` as our own settings say it."""
+def aihwkit(case: dict[str, Any]) -> Step:
+    """Its ``TransferCompound``, pulses drawn as in our counts; ``case`` as our own settings say it."""
     from aihwkit.nn import AnalogLinear, AnalogSequential
     from aihwkit.optim import AnalogSGD
     from aihwkit.simulator.configs import UnitCellRPUConfig
     from aihwkit.simulator.configs.compounds import TransferCompound
     from aihwkit.simulator.configs.devices import SoftBoundsDevice
     from aihwkit.simulator.parameters import IOParameters
+    from aihwkit.simulator.parameters.enums import BoundManagementType, NoiseManagementType
 
+    device, converters = case["device"], case.get("converters")
     spread = device.get("spread", {})
     cell = SoftBoundsDevice(
         dw_min=2 * TAU / STATES,
@@ -73,6 +75,16 @@ def aihwkit(device: dict[str, Any]) -> Step:
         mult_noise=device.get("cycle_noise") == "multiplicative",
     )
     perfect = IOParameters(is_perfect=True)
+    borders = perfect
+    if converters is not None:
+        borders = IOParameters(
+            inp_res=1 / (2 ** converters["dac_bits"] - 2),
+            out_res=1 / (2 ** converters["adc_bits"] - 2),
+            out_bound=converters["output_range"],
+            out_noise=converters["output_noise"],
+            noise_management=NoiseManagementType.ABS_MAX,
+            bound_management=BoundManagementType.NONE,
+        )
     config = UnitCellRPUConfig(
         device=TransferCompound(
             unit_cell_devices=[cell, cell],
@@ -85,8 +97,8 @@ def aihwkit(device: dict[str, Any]) -> Step:
             scale_transfer_lr=False,
             transfer_forward=perfect,
         ),
-        forward=perfect,
-        backward=perfect,
+        forward=borders,
+        backward=borders,
     )
     config.mapping.learn_out_scaling = True
     torch.manual_seed(0)
