@@ -63,7 +63,7 @@ def multiply(
 
     Args:
         x: inputs.
-        weight: normalised weights, largest about 1.
+        weight: in the units that range and noise of ``periphery`` are in.
 
     Returns:
         Outputs, and where the ADC was out of its range; None for nowhere.

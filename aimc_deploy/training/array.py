@@ -65,6 +65,7 @@ class Array(nn.Module):
     Attributes:
         device: what a device is like.
         pulses: how many pulses all its devices have got so far.
+        leaks: whether weights are lost with time.
         slots: how many pulses long that has taken, devices that can be pulsed side by side being so.
         state: physical state of each device, between its bounds.
     """
@@ -102,7 +103,7 @@ class Array(nn.Module):
         written = torch.zeros_like(drawn.start) if device.write_noise else None
         self.register_buffer("written", written, persistent=False)
         self._has_reference = bool(drawn.reference.any())
-        self._leaks = device.retention.lifetime_steps is not None
+        self.leaks = device.retention.lifetime_steps is not None
 
     @property
     def dw(self) -> float:
@@ -211,7 +212,7 @@ class Array(nn.Module):
 
     def leak(self) -> None:
         """One step's loss of retention: weights go towards 0."""
-        if self._leaks:
+        if self.leaks:
             self.state.sub_(self.reference).mul_(self.kept).add_(self.reference)
 
     def normal_like(self, like: Tensor) -> Tensor:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fnmatch
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -21,26 +20,15 @@ RMS_OF_ZEROS = 0.02
 """What a matrix of zeros, such as LoRA's B at the start, is scaled for; layers of BERT begin with it."""
 
 
-@dataclass(frozen=True)
-class Borders:
-    """Converters and noise around an array, which works both ways.
-
-    Attributes:
-        periphery: in units of (``tau`` x largest input).
-        tau: upper bound of the weights.
-    """
-
-    periphery: Periphery
-    tau: float
-
-    @classmethod
-    def of(cls, settings: InMemory) -> Borders | None:
-        """Those of the settings; None where they are ideal."""
-        given = settings.converters
-        if given is None:
-            return None
-        periphery = Periphery(given.dac_bits, given.adc_bits, given.output_range, given.output_noise)
-        return cls(periphery, settings.device.tau)
+def borders_of(settings: InMemory) -> Periphery | None:
+    """Converters and noise around an array in its own units; None where they are ideal."""
+    given = settings.converters
+    if given is None:
+        return None
+    largest = settings.device.tau
+    return Periphery(
+        given.dac_bits, given.adc_bits, given.output_range * largest, given.output_noise * largest
+    )
 
 
 class AnalogTrainLinear(nn.Linear):
@@ -68,7 +56,7 @@ class AnalogTrainLinear(nn.Linear):
         algorithm: Algorithm,
         out_scale: float = 1.0,
         learn_scale: bool = True,
-        borders: Borders | None = None,
+        borders: Periphery | None = None,
     ) -> None:
         super().__init__(in_features, out_features, bias=bias)
         self.algorithm = algorithm
@@ -100,7 +88,7 @@ class AnalogTrainLinear(nn.Linear):
             algorithm=algorithm,
             out_scale=scale,
             learn_scale=settings.learn_scale,
-            borders=Borders.of(settings),
+            borders=borders_of(settings),
         )
         if linear.bias is not None:
             layer.bias.data = linear.bias.detach().clone()
@@ -156,7 +144,7 @@ class _Product(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, weight: Tensor, captured: list[tuple[Tensor, Tensor]], borders: Borders | None
+        ctx: Any, x: Tensor, weight: Tensor, captured: list[tuple[Tensor, Tensor]], borders: Periphery | None
     ) -> Tensor:
         ctx.save_for_backward(x, weight)
         ctx.captured, ctx.borders = captured, borders
@@ -174,13 +162,13 @@ class _Product(torch.autograd.Function):
         return back, None, None, None
 
 
-def _multiply(x: Tensor, weight: Tensor, borders: Borders | None) -> tuple[Tensor, Tensor | None]:
+def _multiply(x: Tensor, weight: Tensor, borders: Periphery | None) -> tuple[Tensor, Tensor | None]:
     """Outputs, and where the ADC was out of its range; None for nowhere."""
     if borders is None:
         return x @ weight.T, None
     shape = *x.shape[:-1], len(weight)
-    y, saturated = multiply(x.reshape(-1, x.shape[-1]), weight / borders.tau, borders.periphery)
-    return y.mul_(borders.tau).view(shape), None if saturated is None else saturated.view(shape)
+    y, saturated = multiply(x.reshape(-1, x.shape[-1]), weight, borders)
+    return y.view(shape), None if saturated is None else saturated.view(shape)
 
 
 def analog_layers(model: nn.Module) -> dict[str, AnalogTrainLinear]:

@@ -84,21 +84,22 @@ def coincidence_trains(
     ratio = (largest_d * cut / largest_x).sqrt()
     base = (lr / (dw * length)).sqrt()
     slots = int(length.max())
-    used = torch.arange(slots, device=x.device)[:, None] < torch.where(needed > 0, length, 0)[:, None]
-
-    def train(probability: Tensor, sign: Tensor) -> Tensor:
-        shape = (len(x), slots, probability.shape[1])
-        drawn = torch.rand(shape, dtype=x.dtype, device=x.device, generator=generator)
-        return ((drawn < probability[:, None]) & used) * sign[:, None]
-
-    return train(size_x * (base * ratio), x.sign()), train(size_d * (base / ratio), -d.sign())
+    # Not a number where a sample needs nothing: no draw is below that.
+    probability = torch.cat((size_x * (base * ratio), size_d * (base / ratio)), 1)[:, None]
+    shape = (len(x), slots, probability.shape[2])
+    fires = torch.rand(shape, dtype=x.dtype, device=x.device, generator=generator) < probability
+    if slots > 1:
+        fires &= torch.arange(slots, device=x.device)[:, None] < length[:, None]
+    trains = fires * torch.cat((x, -d), 1).sign()[:, None]
+    return trains[..., : x.shape[1]], trains[..., x.shape[1] :]
 
 
 def _counts(array: Array, x: Tensor, d: Tensor) -> None:
     """All coincidences of the batch at once: those up and those down, each from where the batch began."""
-    array.slots += float((x != 0).any(2).sum())
     x, d = x.flatten(0, 1), d.flatten(0, 1)
-    inputs, outputs = ((part != 0).any(0).nonzero().squeeze(1) for part in (x, d))
+    on_inputs, on_outputs = x != 0, d != 0
+    array.slots += float(on_inputs.any(1).sum())
+    inputs, outputs = (on.any(0).nonzero().squeeze(1) for on in (on_inputs, on_outputs))
     few = len(inputs) * len(outputs) <= FEW * array.state.numel()
     if few:
         x, d = x[:, inputs], d[:, outputs]
