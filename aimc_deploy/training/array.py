@@ -40,7 +40,7 @@ class Columns:
 class Picked:
     """Single devices, by their numbers from row to row."""
 
-    index: Int[Tensor, "*devices"]
+    index: Int[Tensor, " devices"]
 
     def of(self, part: Tensor) -> Tensor:
         """What belongs to them: a copy."""
@@ -48,7 +48,7 @@ class Picked:
 
     def put(self, part: Tensor, values: Tensor) -> None:
         """Give them other values."""
-        part.put_(self.index, values)
+        part.view(-1).index_copy_(0, self.index, values)
 
 
 EVERYWHERE = Columns(_ALL)
