@@ -7,6 +7,7 @@ them to those of the network. One pulse at weight ``w`` moves it by ``dw_min * q
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Literal
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
@@ -75,8 +76,46 @@ class PiecewiseResponse(Model):
         return values
 
 
+Factor = Annotated[float, Field(ge=-100, le=100, description="of the exponential")]
+Rise = Annotated[float, Field(ge=0, le=20, description="how fast the exponential changes")]
+
+
+class ExponentialStepResponse(Model):
+    """``q_plus = 1 - factor_up exp(rate_up z)``, ``q_minus = 1 - factor_down exp(-rate_down z)``, 0 or more.
+
+    ``z = 2 slope w / (tau - tau_min) + offset``. Measured devices were fitted with it.
+    """
+
+    kind: Literal["exp_step"] = "exp_step"
+    factor_up: Factor
+    factor_down: Factor
+    rate_up: Rise
+    rate_down: Rise
+    slope: Annotated[float, Field(ge=-1, le=1, description="of z")]
+    offset: Annotated[float, Field(ge=-1, le=1, description="z of a weight of 0")]
+
+    @model_validator(mode="after")
+    def _positive(self) -> ExponentialStepResponse:
+        for name, factor, rate in (
+            ("up", self.factor_up, self.rate_up),
+            ("down", self.factor_down, -self.rate_down),
+        ):
+            at_zero = 1 - factor * math.exp(rate * self.offset)
+            if at_zero <= 0:
+                raise ValueError(
+                    f"factor_{name}: q is {at_zero:g} at a weight of 0, so that pulses {name} would not move "
+                    "it that way: it must be above 0 there"
+                )
+        return self
+
+
 Response = Annotated[
-    IdealResponse | LinearResponse | PowerResponse | ExponentialResponse | PiecewiseResponse,
+    IdealResponse
+    | LinearResponse
+    | PowerResponse
+    | ExponentialResponse
+    | ExponentialStepResponse
+    | PiecewiseResponse,
     Field(discriminator="kind"),
 ]
 

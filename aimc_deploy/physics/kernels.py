@@ -131,6 +131,83 @@ def _add_normal_on_threads(parts, rows, arguments):
 add_normal = RowLoop(_add_normal, _add_normal_on_threads)
 
 
+@inline
+def _deviation(variance, scale):
+    return scale * math.sqrt(max(variance, _f32(0)))
+
+
+@compiled
+def _add_normal_of(first, last, values, variance, scale, key):
+    """``values = values + scale * sqrt(variance) * N`` in place; a variance below 0 counts as 0."""
+    scale = float32(scale)
+    cols = values.shape[1]
+    half = (cols + 1) // 2
+    for i in range(first, last):
+        left, right = values[i, : cols - half], values[i, half:]
+        left_of, right_of = variance[i, : cols - half], variance[i, half:]
+        for j in range(left.size):
+            x, y = _normals(*_threefry(key, uint32(j), uint32(i)))
+            left[j] += x * _deviation(left_of[j], scale)
+            right[j] += y * _deviation(right_of[j], scale)
+        if cols % 2:
+            x, _ = _normals(*_threefry(key, uint32(half - 1), uint32(i)))
+            values[i, half - 1] += x * _deviation(variance[i, half - 1], scale)
+    return 0
+
+
+@compiled_for_threads
+def _add_normal_of_on_threads(parts, rows, arguments):
+    count = 0
+    for part in prange(parts):
+        count += _add_normal_of(rows * part // parts, rows * (part + 1) // parts, *arguments)
+    return count
+
+
+add_normal_of = RowLoop(_add_normal_of, _add_normal_of_on_threads)
+
+
+@inline
+def _pulsed(v, net, total, f0, f1, g0, g1, low, high, normal, scale, by_response):
+    f, g = f0 + f1 * v, g0 + g1 * v
+    moved = v + net * f - total * g
+    up, down = f - g, f + g
+    both = _f32(0.5) * ((total + net) * up * up + (total - net) * down * down)
+    variance = both if by_response else (total if f0 > 0 else _f32(0))
+    moved += normal * _deviation(variance, scale)
+    moved = low if moved < low else moved
+    return high if moved > high else moved
+
+
+@compiled
+def _pulse_linear(first, last, moved, v, net, total, f0, f1, g0, g1, low, high, scale, by_response, key):
+    """``moved = clip(v + net F(v) - total G(v) + noise, low, high)``; ``F`` and ``G`` are lines.
+
+    All arrays are (rows, cols). ``noise = scale * sqrt(total) * N``, 0 where ``f0`` is 0; or,
+    ``by_response``, with the variance of each pulse times the square of its response. ``key`` None is none.
+    """
+    normal = np.zeros(v.shape[1], np.float32)
+    for i in range(first, last):
+        if key is not None:
+            _add_normal_to_row(normal, _f32(1), _f32(0), key, i)
+        for j in range(v.shape[1]):
+            moved[i, j] = _pulsed(
+                v[i, j], net[i, j], total[i, j], f0[i, j], f1[i, j], g0[i, j], g1[i, j],
+                low[i, j], high[i, j], normal[j], float32(scale), by_response,
+            )  # fmt: skip
+    return 0
+
+
+@compiled_for_threads
+def _pulse_linear_on_threads(parts, rows, arguments):
+    count = 0
+    for part in prange(parts):
+        count += _pulse_linear(rows * part // parts, rows * (part + 1) // parts, *arguments)
+    return count
+
+
+pulse_linear = RowLoop(_pulse_linear, _pulse_linear_on_threads)
+
+
 @compiled
 def _convert_inputs(first, last, x, stride, full_scale, dynamic, levels, codes):
     """DAC: ``codes = clip(round(x / full_scale * levels))`` for each row of (rows, cols) ``codes``.

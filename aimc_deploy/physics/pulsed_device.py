@@ -15,7 +15,7 @@ from torch import Tensor
 
 from aimc_deploy.config.training_device import TrainingDevice
 from aimc_deploy.physics.random import derive_seed, stream
-from aimc_deploy.physics.response import response
+from aimc_deploy.physics.response_families import response
 
 SMALLEST = 0.01
 """Of a bound and of a pulse, relative to the nominal one: a spread makes no device that cannot be used."""

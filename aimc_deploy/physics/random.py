@@ -7,7 +7,7 @@ import hashlib
 import torch
 from torch import Tensor
 
-from aimc_deploy.physics.kernels import add_normal, threefry
+from aimc_deploy.physics.kernels import add_normal, add_normal_of, threefry
 
 
 def derive_seed(*names: str | int | float) -> int:
@@ -22,22 +22,26 @@ class Stream:
     On a CPU a draw is counter-based, so that it is the same on any number of threads and several times as
     fast as torch's own generator, which is serial there. Elsewhere it is torch's generator of the device.
 
-    Attributes:
-        seed: of the whole stream; None follows torch's own generator, which a trainer saves and restores.
+    Args:
+        device: of the values.
+        seed: of the whole stream; None follows a generator, whose state is all that there is to save.
+        generator: the one to follow, on the same device; None is torch's own, which a trainer saves.
     """
 
-    def __init__(self, device: torch.device | str, seed: int | None) -> None:
+    def __init__(
+        self, device: torch.device | str, seed: int | None, generator: torch.Generator | None = None
+    ) -> None:
         self.device = torch.device(device)
         self.seed = seed
         self._draws = 0
-        self._generator: torch.Generator | None = None
+        self._generator = generator
         if self.device.type not in ("cpu", "meta") and seed is not None:
             self._generator = torch.Generator(self.device).manual_seed(seed)
 
     def next_key(self) -> int:
         """Key of the next draw by a kernel, 64 bits without the highest."""
         if self.seed is None:
-            return int(torch.randint(2**63 - 1, ()))
+            return int(torch.randint(2**63 - 1, (), generator=self._generator))
         self._draws += 1
         return int(threefry(self.seed, self._draws & 0xFFFFFFFF, self._draws >> 32)) >> 1
 
@@ -54,6 +58,17 @@ class Stream:
             return values
         drawn = self.add_to_(torch.zeros(values.shape), 1.0)
         return values.mul_(gain).add_(drawn.to(values.dtype), alpha=sigma)
+
+    def add_of_(self, values: Tensor, variance: Tensor, scale: float) -> Tensor:
+        """``values = values + scale * sqrt(variance) * N``, in place; every value has a variance of its own.
+
+        What rounding has brought below 0 counts as 0.
+        """
+        plain = values.dtype == torch.float32 == variance.dtype and values.dim() == 2 and values.numel() > 0
+        if plain and self.device.type == "cpu" and values.is_contiguous() and variance.is_contiguous():
+            add_normal_of(*values.shape, values.numpy(), variance.numpy(), scale, self.next_key())
+            return values
+        return values.addcmul_(self.normal_like(values), variance.clamp(min=0).sqrt_(), value=scale)
 
     def normal_like(self, like: Tensor) -> Tensor:
         """Standard normal values of the shape, type and device of ``like``."""

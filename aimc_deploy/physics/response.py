@@ -11,14 +11,16 @@ relative error is ``A / (2 tau)`` for a linear response.
 
 Source: Wu, Li, Li, Rasch and Chen, "Analog In-memory Training on General Non-ideal Resistive Elements",
 NeurIPS 2025 (arXiv 2502.06309), equations 2 to 5, 16, 148 and 149. All parameters may differ for each device:
-tensors of the shape of the state, or of no dimension.
+tensors of the shape of the state, or of no dimension. The families are in
+``physics/response_families.py``.
 """
 
 from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -26,10 +28,23 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from aimc_deploy.config import training_device as config
+from aimc_deploy.physics.random import Stream
 
 BISECTIONS = 60
 """Halvings of the range: to the last digit of a double."""
+
+
+@dataclass(frozen=True)
+class CycleNoise:
+    """What pulses add by chance.
+
+    Attributes:
+        scale: standard deviation of one pulse by the square root of its size.
+        by_response: in proportion to the response; otherwise the same everywhere.
+    """
+
+    scale: float
+    by_response: bool
 
 
 @dataclass(frozen=True)
@@ -59,6 +74,19 @@ class Response(ABC):
             return self.low, self.high
         return self.low.item(), self.high.item()
 
+    def part(self, take: Callable[[Tensor], Tensor]) -> Response:
+        """The response of some of the devices; ``take`` takes their values from those of all."""
+        if not any(one.dim() for one in (self.low, self.high, self.up, self.down)):
+            return self
+        low, high, up, down = (some(one, take) for one in (self.low, self.high, self.up, self.down))
+        return replace(self, low=low, high=high, up=up, down=down)
+
+    @cached_property
+    def _moving(self) -> Tensor | None:
+        """1 where a device is not stuck; None where none is."""
+        moving = (self.up > 0) | (self.down > 0)
+        return None if bool(moving.all()) else moving
+
     @abstractmethod
     def q_plus(self, v: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
         """Response to a pulse upwards."""
@@ -72,6 +100,25 @@ class Response(ABC):
     ) -> Float[Tensor, "..."]:
         """``v + S F(v) - A G(v)``: the state after a net change ``S`` by amounts that add up to ``A``."""
         return v + net * self.symmetric(v) - total * self.asymmetric(v)
+
+    def pulsed(
+        self,
+        v: Float[Tensor, "..."],
+        net: Float[Tensor, "..."],
+        total: Float[Tensor, "..."],
+        noise: CycleNoise | None,
+        draws: Stream,
+    ) -> Float[Tensor, "..."]:
+        """The state after that with the noise of the pulses, within bounds; a stuck device stays."""
+        moved = self.moved(v, net, total)
+        if noise is not None and not noise.by_response:
+            variance = total if self._moving is None else total * self._moving
+            draws.add_of_(moved, variance, noise.scale)
+        elif noise is not None:  # up (A + S) / 2, and down (A - S) / 2
+            variance = (total + net).mul_(self.q_plus(v).square_())
+            variance.addcmul_(total - net, self.q_minus(v).square_())
+            draws.add_of_(moved, variance, noise.scale * math.sqrt(0.5))
+        return self.clamp_(moved)
 
     def symmetric(self, v: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
         """``F``, the part that pulses up and down share."""
@@ -95,149 +142,6 @@ class Response(ABC):
         return (low + high) / 2
 
 
-@dataclass(frozen=True)
-class Ideal(Response):
-    """``q = 1`` up to the bounds."""
-
-    def q_plus(self, v: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
-        """The same everywhere."""
-        return self.up + torch.zeros_like(v)
-
-    def q_minus(self, v: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
-        """The same everywhere."""
-        return self.down + torch.zeros_like(v)
-
-    def symmetric_point(self) -> Float[Tensor, "..."]:
-        """Every point is, where pulses up are as large as pulses down: 0 then, a bound otherwise."""
-        bound = torch.where(self.up > self.down, self.high, self.low)
-        return torch.where(self.up == self.down, torch.zeros_like(bound), bound)
-
-
-@dataclass(frozen=True)
-class Linear(Response):
-    """``q_plus = up (1 - slope_up v / high)``, ``q_minus = down (1 - slope_down v / low)``; slopes 0 to 1.
-
-    With slopes of 1 these are soft bounds. With ``up = 1 + c`` and ``down = 1 - c`` the symmetric point is
-    ``c tau``: the generic linear response. Source: equation 16 there; for unequal bounds Rasch, Carta,
-    Fagbohungbe and Gokmen, Nature Communications 15, 7133 (2024), equation 8.
-    """
-
-    slope_up: float = 1.0
-    slope_down: float = 1.0
-
-    def q_plus(self, v: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
-        """Falls towards the upper bound."""
-        return self.up - (self.up / self.high * self.slope_up) * v
-
-    def q_minus(self, v: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
-        """Falls towards the lower bound."""
-        return self.down - (self.down / self.low * self.slope_down) * v
-
-    def moved(
-        self, v: Float[Tensor, "..."], net: Float[Tensor, "..."], total: Float[Tensor, "..."]
-    ) -> Float[Tensor, "..."]:
-        """As above, in fewer passes: ``F`` and ``G`` are straight lines."""
-        f_offset, f_slope, g_offset, g_slope = self._lines
-        if isinstance(f_offset, Tensor):
-            moved = torch.addcmul(v, net, torch.addcmul(f_offset, v, f_slope))
-            return moved.addcmul_(total, torch.addcmul(g_offset, v, g_slope), value=-1)
-        moved = torch.add(v, net, alpha=f_offset)
-        if f_slope:
-            moved.addcmul_(net, v, value=f_slope)
-        if g_offset:
-            moved.sub_(total, alpha=g_offset)
-        return moved.addcmul_(total, v, value=-g_slope)
-
-    @cached_property
-    def _lines(self) -> tuple[Any, Any, Any, Any]:
-        """Offset and slope of ``F``, and of ``G``: tensors, or numbers where all devices are alike."""
-        rise = -self.up / self.high * self.slope_up
-        fall = -self.down / self.low * self.slope_down
-        f = (self.down + self.up) / 2, (fall + rise) / 2
-        g = (self.down - self.up) / 2, (fall - rise) / 2
-        if any(part.dim() for part in (*f, *g)):
-            return *f, *g
-        return f[0].item(), f[1].item(), g[0].item(), g[1].item()
-
-    def symmetric_point(self) -> Float[Tensor, "..."]:
-        """Where the two lines cross, or the bound nearest to that."""
-        slope = self.up * self.slope_up / self.high - self.down * self.slope_down / self.low
-        level = torch.where(slope > 0, slope, torch.ones_like(slope))
-        point = torch.clamp((self.up - self.down) / level, self.low, self.high)
-        flat = Ideal(self.low, self.high, self.up, self.down)
-        return torch.where(slope > 0, point, flat.symmetric_point())
-
-
-@dataclass(frozen=True)
-class Power(Response):
-    """``q_plus = up (1 - v / high) ** g``, ``q_minus = down (1 - v / low) ** g``; g above 0. Equation 148."""
-
-    gamma_res: float = 1.0
-
-    def q_plus(self, v: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
-        """Falls to 0 at the upper bound."""
-        return self.up * (1 - v / self.high).clamp(min=0).pow(self.gamma_res)
-
-    def q_minus(self, v: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
-        """Falls to 0 at the lower bound."""
-        return self.down * (1 - v / self.low).clamp(min=0).pow(self.gamma_res)
-
-
-@dataclass(frozen=True)
-class Exponential(Response):
-    """``q_plus = up (exp(g (1 - v / high)) - 1) / (exp(g) - 1)``, and the same downwards; g above 0.
-
-    Equation 149. It is 1 at 0 and 0 at the bound.
-    """
-
-    gamma_res: float = 1.0
-
-    def q_plus(self, v: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
-        """Falls to 0 at the upper bound."""
-        return self.up * torch.expm1(self.gamma_res * (1 - v / self.high)) / math.expm1(self.gamma_res)
-
-    def q_minus(self, v: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
-        """Falls to 0 at the lower bound."""
-        return self.down * torch.expm1(self.gamma_res * (1 - v / self.low)) / math.expm1(self.gamma_res)
-
-
-@dataclass(frozen=True)
-class Piecewise(Response):
-    """Measured values at equal distances from the lower to the upper bound; straight lines between."""
-
-    table_up: tuple[float, ...] = (1.0, 1.0)
-    table_down: tuple[float, ...] = (1.0, 1.0)
-
-    def q_plus(self, v: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
-        """From the table for pulses upwards."""
-        return self.up * self._between(v, self.table_up)
-
-    def q_minus(self, v: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
-        """From the table for pulses downwards."""
-        return self.down * self._between(v, self.table_down)
-
-    def _between(self, v: Float[Tensor, "..."], table: tuple[float, ...]) -> Float[Tensor, "..."]:
-        values = torch.tensor(table, dtype=v.dtype, device=v.device)
-        at = ((v - self.low) / (self.high - self.low)).clamp(0, 1) * (len(table) - 1)
-        left = at.floor().clamp(max=len(table) - 2)
-        index = left.long()
-        return torch.lerp(values[index], values[index + 1], at - left)
-
-
-def response(
-    described: config.Response,
-    low: Float[Tensor, "..."],
-    high: Float[Tensor, "..."],
-    up: Float[Tensor, "..."],
-    down: Float[Tensor, "..."],
-) -> Response:
-    """The response of devices with these bounds and these sizes of a pulse."""
-    if isinstance(described, config.LinearResponse):
-        return Linear(low, high, up, down, described.slope_up, described.slope_down)
-    if isinstance(described, config.PowerResponse):
-        return Power(low, high, up, down, described.gamma_res)
-    if isinstance(described, config.ExponentialResponse):
-        return Exponential(low, high, up, down, described.gamma_res)
-    if isinstance(described, config.PiecewiseResponse):
-        return Piecewise(low, high, up, down, described.up, described.down)
-    return Ideal(low, high, up, down)
+def some(value: Any, take: Callable[[Tensor], Tensor]) -> Any:
+    """What stands for all devices alike stands for some of them."""
+    return take(value) if isinstance(value, Tensor) and value.dim() else value

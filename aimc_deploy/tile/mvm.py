@@ -56,6 +56,25 @@ def mvm(
     return y.view(*x.shape[:-1], cols)
 
 
+def multiply(
+    x: Float[Tensor, "batch rows"], weight: Float[Tensor, "cols rows"], periphery: Periphery
+) -> tuple[Float[Tensor, "batch cols"], Bool[Tensor, "batch cols"] | None]:
+    """The product alone, for gradients of one's own: each row's own range, noise from torch's own generator.
+
+    Args:
+        x: inputs.
+        weight: in the units that range and noise of ``periphery`` are in.
+
+    Returns:
+        Outputs, and where the ADC was out of its range; None for nowhere.
+    """
+    asked = _Asked(periphery, None, None, weight.new_ones(len(weight)), Stream(x.device, None))
+    y, _, saturated = _product(
+        x.detach(), weight.detach(), weight.new_zeros(1, len(weight)), asked, mark=True
+    )
+    return y, saturated
+
+
 @dataclass(frozen=True)
 class _Asked:
     """All that a product takes and no gradient is asked of."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -98,9 +99,13 @@ class Algorithm(nn.Module):
         """
         with torch.no_grad():
             self.learn(x, d, lr, schedule)
-            for _, array in self.arrays():
+            for array in self._leaking:
                 array.leak()
         self.steps += 1
+
+    @cached_property
+    def _leaking(self) -> tuple[Array, ...]:
+        return tuple(array for _, array in self.arrays() if array.leaks)
 
     def merge(self) -> None:
         """Write the weight that computes into the first array alone, as far as its bounds allow."""

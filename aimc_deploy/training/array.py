@@ -3,20 +3,55 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from aimc_deploy.config.training_device import TrainingDevice
 from aimc_deploy.physics.pulsed_device import draw_devices
-from aimc_deploy.physics.random import derive_seed
-from aimc_deploy.physics.response import Response, response
+from aimc_deploy.physics.random import Stream, derive_seed
+from aimc_deploy.physics.response import CycleNoise, Response
+from aimc_deploy.physics.response_families import response
 
 LARGEST_PART = 0.1
 """Of the upper bound: a larger step is made in parts, so that the response is not taken as constant in it."""
 
 _ALL = slice(None)
+
+
+@dataclass(frozen=True)
+class Columns:
+    """The devices of some columns."""
+
+    cols: slice
+
+    def of(self, part: Tensor) -> Tensor:
+        """What belongs to them: a view."""
+        return part[:, self.cols]
+
+    def put(self, part: Tensor, values: Tensor) -> None:
+        """Give them other values."""
+        part[:, self.cols] = values
+
+
+@dataclass(frozen=True, eq=False)
+class Picked:
+    """Single devices, by their numbers from row to row."""
+
+    index: Int[Tensor, " devices"]
+
+    def of(self, part: Tensor) -> Tensor:
+        """What belongs to them: a copy."""
+        return part.take(self.index)
+
+    def put(self, part: Tensor, values: Tensor) -> None:
+        """Give them other values."""
+        part.view(-1).index_copy_(0, self.index, values)
+
+
+EVERYWHERE = Columns(_ALL)
 
 
 class Array(nn.Module):
@@ -30,6 +65,7 @@ class Array(nn.Module):
     Attributes:
         device: what a device is like.
         pulses: how many pulses all its devices have got so far.
+        leaks: whether weights are lost with time.
         slots: how many pulses long that has taken, devices that can be pulsed side by side being so.
         state: physical state of each device, between its bounds.
     """
@@ -57,6 +93,8 @@ class Array(nn.Module):
         self._seed = derive_seed(*names, "pulses")
         self._generator: torch.Generator | None = None
         self._response: Response | None = None
+        scale = device.cycle_to_cycle * math.sqrt(device.step)
+        self._cycle_noise = CycleNoise(scale, device.cycle_noise == "multiplicative") if scale else None
         drawn = draw_devices(device, shape, *names, dtype=dtype)
         for name in ("low", "high", "up", "down", "reference", "kept"):
             self.register_buffer(name, getattr(drawn, name), persistent=False)
@@ -65,7 +103,7 @@ class Array(nn.Module):
         written = torch.zeros_like(drawn.start) if device.write_noise else None
         self.register_buffer("written", written, persistent=False)
         self._has_reference = bool(drawn.reference.any())
-        self._leaks = device.retention.lifetime_steps is not None
+        self.leaks = device.retention.lifetime_steps is not None
 
     @property
     def dw(self) -> float:
@@ -106,18 +144,19 @@ class Array(nn.Module):
 
     def step(
         self,
-        net: Float[Tensor, "outputs inputs"],
-        total: Float[Tensor, "outputs inputs"],
-        cols: slice = _ALL,
+        net: Float[Tensor, "*devices"],
+        total: Float[Tensor, "*devices"],
+        where: Columns | Picked = EVERYWHERE,
         *,
         largest: float,
         pulses: float,
         slots: float,
         whole: bool = False,
     ) -> None:
-        """Ask for a change ``net`` of these columns by amounts that add up to ``total``, in weight units.
+        """Ask for a change ``net`` of these devices by amounts that add up to ``total``, in weight units.
 
         Args:
+            where: which devices; ``net`` and ``total`` are of no others.
             largest: no element of ``total`` is above it.
             pulses: to be counted.
             slots: to be counted.
@@ -128,22 +167,19 @@ class Array(nn.Module):
             parts = min(parts, max(1, round(largest / self.dw)))
         if parts > 1:
             net, total = net / parts, total / parts
-        state, response = self.state[:, cols], self.response(cols)
-        moved = state
+        response = self.response(where)
+        moved = where.of(self.state)
         for _ in range(parts):
-            before, moved = moved, response.moved(moved, net, total)
-            if self.device.cycle_to_cycle:
-                moved += self._cycle_noise(response, before, net, total)
-            response.clamp_(moved)
-        if cols == _ALL:
+            moved = response.pulsed(moved, net, total, self._cycle_noise, self._draws(moved))
+        if where == EVERYWHERE:
             self.state = moved
         else:
-            state.copy_(moved)
+            where.put(self.state, moved)
         self.pulses += pulses
         self.slots += slots
         if self.written is not None:
-            fresh = self.normal_like(state).mul_(self.device.write_noise * self.dw)
-            self.written[:, cols] = torch.where(total > 0, fresh, self.written[:, cols])
+            fresh = self.normal_like(moved).mul_(self.device.write_noise * self.dw)
+            where.put(self.written, torch.where(total > 0, fresh, where.of(self.written)))
 
     def write(self, change: Float[Tensor, "outputs inputs"], cols: slice, *, whole: bool) -> None:
         """Write a change of these columns, in weight units, with pulses of one sign for each device.
@@ -160,7 +196,7 @@ class Array(nn.Module):
         total = change.abs()
         largest, asked = float(total.max()), float(total.sum())
         slots = largest / self.dw * change.shape[1]
-        self.step(change, total, cols, largest=largest, pulses=asked / self.dw, slots=slots)
+        self.step(change, total, Columns(cols), largest=largest, pulses=asked / self.dw, slots=slots)
 
     def pulse(self, count: Float[Tensor, "outputs inputs"], cols: slice = _ALL) -> None:
         """Give each device of these columns that many pulses, upwards where it is positive.
@@ -172,40 +208,27 @@ class Array(nn.Module):
         largest = float(total.max())
         if largest > 0:
             pulses, slots = float(total.sum()) / self.dw, largest / self.dw * total.shape[1]
-            self.step(net, total, cols, largest=largest, pulses=pulses, slots=slots, whole=True)
+            self.step(net, total, Columns(cols), largest=largest, pulses=pulses, slots=slots, whole=True)
 
     def leak(self) -> None:
         """One step's loss of retention: weights go towards 0."""
-        if self._leaks:
+        if self.leaks:
             self.state.sub_(self.reference).mul_(self.kept).add_(self.reference)
 
     def normal_like(self, like: Tensor) -> Tensor:
         """Standard normal values from this array's own generator."""
-        return torch.empty_like(like, memory_format=torch.contiguous_format).normal_(generator=self.generator)
+        return self._draws(like).normal_like(like)
 
-    def response(self, cols: slice = _ALL) -> Response:
-        """The response of the devices of these columns."""
-        if cols == _ALL and self._response is not None:
+    def _draws(self, like: Tensor) -> Stream:
+        return Stream(like.device, None, self.generator)
+
+    def response(self, where: Columns | Picked | None = None) -> Response:
+        """The response of these devices; None: of all."""
+        if self._response is None:
+            self._response = response(self.device.response, self.low, self.high, self.up, self.down)
+        if where is None or where == EVERYWHERE:
             return self._response
-        found = response(
-            self.device.response,
-            *(self._of(part, cols) for part in (self.low, self.high, self.up, self.down)),
-        )
-        if cols == _ALL:
-            self._response = found
-        return found
-
-    def _cycle_noise(self, response: Response, state: Tensor, net: Tensor, total: Tensor) -> Tensor:
-        """The sum of what each pulse adds by chance: ``dw sigma N``, or that times the response."""
-        if self.device.cycle_noise == "additive":
-            variance = total
-            if self.device.corrupt.share:  # a stuck device does not move by chance either
-                variance = total * ((response.up > 0) | (response.down > 0))
-        else:
-            up, down = (total + net) / 2, (total - net) / 2
-            variance = up * response.q_plus(state) ** 2 + down * response.q_minus(state) ** 2
-        scale = self.device.cycle_to_cycle * math.sqrt(self.dw)
-        return self.normal_like(state).mul_(variance.clamp(min=0).sqrt()).mul_(scale)
+        return self._response.part(where.of)
 
     def _of(self, part: Tensor, cols: slice) -> Tensor:
         return part[:, cols] if part.dim() else part

@@ -11,11 +11,24 @@ from torch import Tensor, nn
 
 from aimc_deploy.config.in_memory import InMemory
 from aimc_deploy.errors import ModelError
+from aimc_deploy.tile.mvm import multiply
+from aimc_deploy.tile.periphery import Periphery
 from aimc_deploy.training.algorithm import Algorithm
 from aimc_deploy.training.algorithms import build
 
 RMS_OF_ZEROS = 0.02
 """What a matrix of zeros, such as LoRA's B at the start, is scaled for; layers of BERT begin with it."""
+
+
+def borders_of(settings: InMemory) -> Periphery | None:
+    """Converters and noise around an array in its own units; None where they are ideal."""
+    given = settings.converters
+    if given is None:
+        return None
+    largest = settings.device.tau
+    return Periphery(
+        given.dac_bits, given.adc_bits, given.output_range * largest, given.output_noise * largest
+    )
 
 
 class AnalogTrainLinear(nn.Linear):
@@ -30,6 +43,7 @@ class AnalogTrainLinear(nn.Linear):
 
     Attributes:
         algorithm: the arrays, and how they learn.
+        borders: converters around the arrays; None: ideal ones.
         captured: inputs and gradients of the backward passes since the last step.
     """
 
@@ -42,10 +56,12 @@ class AnalogTrainLinear(nn.Linear):
         algorithm: Algorithm,
         out_scale: float = 1.0,
         learn_scale: bool = True,
+        borders: Periphery | None = None,
     ) -> None:
         super().__init__(in_features, out_features, bias=bias)
         self.algorithm = algorithm
         self.out_scale = nn.Parameter(torch.tensor(out_scale), requires_grad=learn_scale)
+        self.borders = borders
         self.captured: list[tuple[Tensor, Tensor]] = []
         self.refresh()
 
@@ -72,6 +88,7 @@ class AnalogTrainLinear(nn.Linear):
             algorithm=algorithm,
             out_scale=scale,
             learn_scale=settings.learn_scale,
+            borders=borders_of(settings),
         )
         if linear.bias is not None:
             layer.bias.data = linear.bias.detach().clone()
@@ -79,7 +96,8 @@ class AnalogTrainLinear(nn.Linear):
 
     def forward(self, input: Float[Tensor, "... inputs"]) -> Float[Tensor, "... outputs"]:
         """The product, its digital scale and the bias."""
-        y = _Product.apply(input.to(self.weight.dtype), self.weight, self.captured) * self.out_scale
+        x = input.to(self.weight.dtype)
+        y = _Product.apply(x, self.weight, self.captured, self.borders) * self.out_scale
         return y if self.bias is None else y + self.bias
 
     def learn(self, lr: float, schedule: float = 1.0) -> None:
@@ -119,20 +137,38 @@ class AnalogTrainLinear(nn.Linear):
 
 
 class _Product(torch.autograd.Function):
-    """``x W^T``; the backward pass keeps what an update needs in the place of the weight's gradient."""
+    """``x W^T``; the backward pass keeps what an update needs in the place of the weight's gradient.
+
+    Gradients pass straight through converters, and stop where an ADC was out of its range.
+    """
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, captured: list[tuple[Tensor, Tensor]]) -> Tensor:
+    def forward(
+        ctx: Any, x: Tensor, weight: Tensor, captured: list[tuple[Tensor, Tensor]], borders: Periphery | None
+    ) -> Tensor:
         ctx.save_for_backward(x, weight)
-        ctx.captured = captured
-        return x @ weight.T
+        ctx.captured, ctx.borders = captured, borders
+        y, ctx.saturated = _multiply(x, weight, borders)
+        return y
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, None, None]:
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, None, None, None]:
         (d,) = gradients
         x, weight = ctx.saved_tensors
+        if ctx.saturated is not None:
+            d = d.masked_fill(ctx.saturated, 0)
         ctx.captured.append((x.detach().reshape(-1, x.shape[-1]), d.detach().reshape(-1, d.shape[-1])))
-        return (d @ weight if ctx.needs_input_grad[0] else None), None, None
+        back = _multiply(d, weight.T, ctx.borders)[0] if ctx.needs_input_grad[0] else None
+        return back, None, None, None
+
+
+def _multiply(x: Tensor, weight: Tensor, borders: Periphery | None) -> tuple[Tensor, Tensor | None]:
+    """Outputs, and where the ADC was out of its range; None for nowhere."""
+    if borders is None:
+        return x @ weight.T, None
+    shape = *x.shape[:-1], len(weight)
+    y, saturated = multiply(x.reshape(-1, x.shape[-1]), weight, borders)
+    return y.view(shape), None if saturated is None else saturated.view(shape)
 
 
 def analog_layers(model: nn.Module) -> dict[str, AnalogTrainLinear]:

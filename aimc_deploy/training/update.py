@@ -17,7 +17,10 @@ from torch import Tensor
 
 from aimc_deploy.config.algorithm import Counts, Expected, Update
 from aimc_deploy.errors import TrainingError
-from aimc_deploy.training.array import Array
+from aimc_deploy.training.array import EVERYWHERE, Array, Columns, Picked
+
+FEW = 0.25
+"""Share of the devices at which pulses can meet, up to which these are picked out: trains are short."""
 
 
 def update(
@@ -32,7 +35,8 @@ def update(
     Raises:
         TrainingError: an input or a gradient is not finite.
     """
-    largest, total = _amounts(x, d, lr)
+    size_x, size_d = x.detach().abs(), d.detach().abs()
+    total = lr * float(size_x.sum(1) @ size_d.sum(1))
     if not math.isfinite(total):
         raise TrainingError(
             "inputs or gradients are not finite: lower the learning rate or the output scale, and look at "
@@ -41,18 +45,11 @@ def update(
     if not total:
         return
     if isinstance(how, Expected):
+        largest = lr * float(size_x.amax(1) @ size_d.amax(1))
         _expected(array, x, d, lr, largest, total)
         return
     trains = coincidence_trains(x, d, lr, array.dw, how.desired_bl, array.generator)
     (_counts if isinstance(how, Counts) else _sequential)(array, *trains)
-
-
-def _amounts(x: Tensor, d: Tensor, lr: float) -> tuple[float, float]:
-    """An upper bound of the amounts asked of a device, and the sum of those of all devices."""
-    x, d = x.detach().abs(), d.detach().abs()
-    both = torch.stack(((x.amax(1) * d.amax(1)).sum(), (x.sum(1) * d.sum(1)).sum()))
-    largest, total = both.tolist()
-    return lr * largest, lr * total
 
 
 def _expected(array: Array, x: Tensor, d: Tensor, lr: float, largest: float, total: float) -> None:
@@ -79,34 +76,43 @@ def coincidence_trains(
     needs, ``desired_bl`` at most; a sample that needs more is cut, and ``x`` is not. The probabilities of
     both sides are balanced.
     """
-    largest_x, largest_d = x.abs().amax(1, keepdim=True), d.abs().amax(1, keepdim=True)
-    needed = lr * largest_x * largest_d / dw
+    size_x, size_d = x.abs(), d.abs()
+    largest_x, largest_d = size_x.amax(1, keepdim=True), size_d.amax(1, keepdim=True)
+    needed = largest_x * largest_d * (lr / dw)
     length = needed.ceil().clamp(1, desired_bl)
     cut = (desired_bl / needed).clamp(max=1)  # inf where nothing is needed
-    silent = needed <= 0
-    ratio = torch.where(silent, torch.ones_like(needed), largest_d * cut / largest_x).sqrt()
+    ratio = (largest_d * cut / largest_x).sqrt()
     base = (lr / (dw * length)).sqrt()
-    p_x = (x.abs() * base * ratio).clamp(max=1) * ~silent
-    p_d = (d.abs() * base / ratio).clamp(max=1) * ~silent
     slots = int(length.max())
-    used = torch.arange(slots, device=x.device)[:, None] < length[:, None]
-
-    def train(probability: Tensor, sign: Tensor) -> Tensor:
-        shape = (len(x), slots, probability.shape[1])
-        drawn = torch.rand(shape, dtype=x.dtype, device=x.device, generator=generator)
-        return (drawn < probability[:, None]) * used * sign[:, None]
-
-    return train(p_x, x.sign()), train(p_d, -d.sign())
+    # Not a number where a sample needs nothing: no draw is below that.
+    probability = torch.cat((size_x * (base * ratio), size_d * (base / ratio)), 1)[:, None]
+    shape = (len(x), slots, probability.shape[2])
+    fires = torch.rand(shape, dtype=x.dtype, device=x.device, generator=generator) < probability
+    if slots > 1:
+        fires &= torch.arange(slots, device=x.device)[:, None] < length[:, None]
+    trains = fires * torch.cat((x, -d), 1).sign()[:, None]
+    return trains[..., : x.shape[1]], trains[..., x.shape[1] :]
 
 
 def _counts(array: Array, x: Tensor, d: Tensor) -> None:
     """All coincidences of the batch at once: those up and those down, each from where the batch began."""
-    slots = float((x != 0).any(2).sum())
     x, d = x.flatten(0, 1), d.flatten(0, 1)
+    on_inputs, on_outputs = x != 0, d != 0
+    array.slots += float(on_inputs.any(1).sum())
+    inputs, outputs = (on.any(0).nonzero().squeeze(1) for on in (on_inputs, on_outputs))
+    few = len(inputs) * len(outputs) <= FEW * array.state.numel()
+    if few:
+        x, d = x[:, inputs], d[:, outputs]
     net, total = d.T @ x, d.abs().T @ x.abs()
-    count = total.sum(dtype=torch.float64).item()
-    largest = float(total.max()) * array.dw
-    array.step(net * array.dw, total * array.dw, largest=largest, pulses=count, slots=slots, whole=True)
+    where: Columns | Picked = EVERYWHERE
+    if few:
+        hit = total.flatten().nonzero().squeeze(1)
+        where = Picked((outputs[:, None] * array.state.shape[1] + inputs).take(hit))
+        net, total = net.take(hit), total.take(hit)
+    pulses = total.sum(dtype=torch.float64).item()
+    if pulses:
+        net, total = net * array.dw, total * array.dw
+        array.step(net, total, where, largest=float(total.max()), pulses=pulses, slots=0.0, whole=True)
 
 
 def _sequential(array: Array, x: Tensor, d: Tensor) -> None:

@@ -140,7 +140,7 @@ def run(
     calibrate_ranges(model, config.hardware, task, train, tokenizer, max_length, config.seed)
     ranges, parameters = get_ranges(model), trainable_parameters(model)
     if adapt.in_memory:
-        put_into_memory(model, adapt.in_memory, config.seed, progress)
+        put_into_memory(model, adapt.in_memory, config.hardware, config.seed, progress)
 
     steps = training(
         config,

@@ -8,7 +8,8 @@ import torch
 from torch import nn
 
 from aimc_deploy.config.adapt import Adapt
-from aimc_deploy.config.in_memory import AdaptInMemory
+from aimc_deploy.config.hardware import Hardware
+from aimc_deploy.config.in_memory import AdaptInMemory, Converters
 from aimc_deploy.training.diagnostics import advise, diagnose
 from aimc_deploy.training.layer import analog_layers, take_from_memory, train_in_memory
 from aimc_deploy.training.optimizer import AnalogOptimizer, digital_parameters
@@ -21,8 +22,16 @@ states. Adam's steps do not depend on the size of a gradient; gradients by the w
 """
 
 
-def put_into_memory(model: nn.Module, settings: AdaptInMemory, seed: int, progress: Progress) -> None:
-    """Put every matrix that is to be trained onto arrays; scales and biases stay digital."""
+def put_into_memory(
+    model: nn.Module, settings: AdaptInMemory, hardware: Hardware, seed: int, progress: Progress
+) -> None:
+    """Put every matrix that is to be trained onto arrays; scales and biases stay digital.
+
+    Args:
+        hardware: of the tiles, whose converters arrays have where that is asked for.
+    """
+    if settings.converters == "hardware":
+        settings = settings.model_copy(update={"converters": Converters.of(hardware)})
     for warned in advise(settings):
         progress.say(f"warning: {warned.reason}; better: {warned.change}")
     train_in_memory(model, settings, seed=seed)

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from aimc_deploy.workflows.env import run as environment
-from benchmark import breakdown, commands, models, scaling
+from benchmark import breakdown, commands, in_memory, in_memory_peers, models, scaling
 from benchmark import table as lines
 from benchmark.timing import Figure
 
@@ -31,22 +31,26 @@ def table(arguments: argparse.Namespace) -> None:
     if arguments.commands:
         with tempfile.TemporaryDirectory() as folder:
             figures += commands.measure(Path(folder))
-    print("| what | threads | measured | must | goal | reached | |\n|---|---|---|---|---|---|---|")
-    for figure in figures:
-        print(
-            f"| {figure.what} | {figure.threads} | {figure.value:.2f} {figure.unit} | {figure.must:g} | "
-            f"{figure.goal:g} | {figure.verdict} | {figure.detail} |"
-        )
-    print("\n" + "; ".join(f"{name} {value}" for name, value in machine().items()) + f"; seed {models.SEED}")
-    told: dict[str, Any] = {"figures": [{**asdict(figure), "verdict": figure.verdict} for figure in figures]}
+    told = show(figures)
     if arguments.peers:
-        from benchmark.peers import compare_peers, show
+        from benchmark.peers import compare_peers
+        from benchmark.peers import show as show_peers
 
         found = [
             peer for threads in arguments.threads for peer in compare_peers(plain, inputs, repeats, threads)
         ]
-        show(found)
+        show_peers(found)
         told["peers"] = [asdict(peer) for peer in found]
+    write(arguments.out, told)
+
+
+def memory(arguments: argparse.Namespace) -> None:
+    """a training step in memory against a plain one"""
+    torch.set_num_threads(1)
+    told = show(in_memory.measure(arguments.repeats))
+    if arguments.peers:
+        told["peers"] = in_memory_peers.compare_peers(arguments.repeats)
+        in_memory_peers.show(told["peers"])
     write(arguments.out, told)
 
 
@@ -67,6 +71,18 @@ def profile(arguments: argparse.Namespace) -> None:
     breakdown.show(arguments.threads[0])
 
 
+def show(figures: list[Figure]) -> dict[str, Any]:
+    """Print them beside their targets; returns them as plain data."""
+    print("| what | threads | measured | must | goal | reached | |\n|---|---|---|---|---|---|---|")
+    for figure in figures:
+        print(
+            f"| {figure.what} | {figure.threads} | {figure.value:.2f} {figure.unit} | {figure.must:g} | "
+            f"{figure.goal:g} | {figure.verdict} | {figure.detail} |"
+        )
+    print("\n" + "; ".join(f"{name} {value}" for name, value in machine().items()) + f"; seed {models.SEED}")
+    return {"figures": [{**asdict(figure), "verdict": figure.verdict} for figure in figures]}
+
+
 def write(path: Path | None, told: dict[str, Any]) -> None:
     """Figures, with all that they depend on."""
     if path is None:
@@ -84,17 +100,21 @@ def machine() -> dict[str, str]:
 
 
 def main() -> None:
-    """Choose one of the three."""
+    """Choose one of the four."""
     parser = argparse.ArgumentParser(prog="scripts/bench", description=models.__doc__)
     subcommands = parser.add_subparsers(required=True)
-    for name, function in (("table", table), ("scaling", scale), ("profile", profile)):
+    ways = {"table": table, "in-memory": memory, "scaling": scale, "profile": profile}
+    for name, function in ways.items():
+        repeats = 300 if function is memory else 7
         command = subcommands.add_parser(name, help=function.__doc__)
-        command.add_argument("--threads", type=int, nargs="+", default=[1, 2], help="of torch [1 2]")
-        command.add_argument("--repeats", type=int, default=7, help="runs of each [7]")
+        command.add_argument("--repeats", type=int, default=repeats, help=f"runs of each [{repeats}]")
         command.add_argument("--out", type=Path, help="JSON file for the figures")
         command.set_defaults(function=function)
-        if name == "table":
+        if function is not memory:
+            command.add_argument("--threads", type=int, nargs="+", default=[1, 2], help="of torch [1 2]")
+        if function in (table, memory):
             command.add_argument("--peers", action="store_true", help="other simulators, where installed")
+        if function is table:
             command.add_argument(
                 "--no-commands", dest="commands", action="store_false", help="leave out adapt and evaluate"
             )

@@ -29,6 +29,10 @@ KINDS = [
 ]
 
 
+EXP_STEP = {"kind": "exp_step", "factor_up": 0.1, "factor_down": 0.1, "rate_up": 5, "rate_down": 5}
+EXP_STEP |= {"slope": 0.5, "offset": 0.0}
+
+
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
 def test_every_file_is_a_device_with_a_description_and_a_source(file: Path) -> None:
     found = load_training_device(file.stem)
@@ -40,7 +44,7 @@ def test_every_file_is_a_device_with_a_description_and_a_source(file: Path) -> N
 
 def test_the_presets_are_those_files() -> None:
     assert sorted(training_presets()) == sorted(file.stem for file in FILES)
-    assert len(FILES) == 8
+    assert len(FILES) == 9
 
 
 def test_the_default_device_is_the_soft_bounds_of_the_papers() -> None:
@@ -51,7 +55,14 @@ def test_the_default_device_is_the_soft_bounds_of_the_papers() -> None:
 
 @pytest.mark.parametrize(
     ("name", "states"),
-    [("reram", 1000), ("reram-om", 21.1), ("reram-hfo2", 4.33), ("capacitor", 400), ("ecram", 1000)],
+    [
+        ("reram", 1000),
+        ("reram-es", 1481),
+        ("reram-om", 21.1),
+        ("reram-hfo2", 4.33),
+        ("capacitor", 400),
+        ("ecram", 1000),
+    ],
 )
 def test_the_states_of_published_devices(name: str, states: float) -> None:
     assert load_training_device(name).num_states == pytest.approx(states, rel=0.01)
@@ -89,6 +100,12 @@ def test_every_algorithm_has_defaults_and_a_name_of_its_own() -> None:
             {"response": {"kind": "piecewise", "up": [1, 0, 1], "down": [1, 1, 1]}},
             "response.up: it is 0 nowhere but at the bound it moves to: a weight would be stuck",
         ),
+        (
+            {"response": EXP_STEP | {"factor_down": 2.0}},
+            "factor_down: q is -1 at a weight of 0, so that pulses down would not move it",
+        ),
+        ({"response": EXP_STEP | {"rate_up": 21}}, "rate_up: Input should be less than or equal to 20"),
+        ({"response": {"kind": "exp_step"}}, "factor_up: Field required"),
         ({"corrupt": {"share": 1.1}}, "corrupt.share: Input should be less than or equal to 1"),
         ({"retention": {"lifetime_steps": 1}}, "retention.lifetime_steps: Input should be greater than 1"),
         ({"taus": 1}, "taus: unknown key; did you mean 'tau'? allowed:"),

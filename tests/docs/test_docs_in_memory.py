@@ -9,6 +9,7 @@ from types import ModuleType
 import pytest
 from pages import ROOT
 
+from aimc_deploy.config.in_memory import InMemory
 from aimc_deploy.workflows.study.job import Row
 from aimc_deploy.workflows.study.results import Cell, Results, cell, drawn, gathered, read, write
 from aimc_deploy.workflows.study.studies import DIGITAL, STUDIES, Point, Study, study
@@ -54,8 +55,9 @@ def test_results_are_of_the_study_as_it_is_with_five_seeds_and_its_plot(path: Pa
     assert len(found.cells) == len(asked.points)
     for own, point in zip(found.cells, asked.points, strict=True):
         assert (own.method, own.x, own.epochs) == (point.method, point.x, point.epochs)
-        settings = point.settings and point.settings.model_dump(mode="json", exclude={"rms"})
-        assert own.settings == settings
+        # A later version may add settings.
+        stored = None if own.settings is None else InMemory.model_validate(own.settings).essentials({"rms"})
+        assert stored == (point.settings and point.settings.essentials({"rms"}))
         assert [row.seed for row in own.rows] == list(found.seeds)
         assert {row.lr for row in own.rows} == {own.lr}
         tried = tuple(part.lr for part in own.candidates) or (own.lr,)

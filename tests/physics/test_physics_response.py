@@ -8,11 +8,23 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import Tensor
 
-from aimc_deploy.physics.response import Exponential, Ideal, Linear, Piecewise, Power, Response
+from aimc_deploy.config.training_device import LinearResponse
+from aimc_deploy.physics.random import Stream
+from aimc_deploy.physics.response import CycleNoise, Response
+from aimc_deploy.physics.response_families import (
+    Exponential,
+    ExponentialStep,
+    Ideal,
+    Linear,
+    Piecewise,
+    Power,
+    response,
+)
 
 ONE = torch.ones((), dtype=torch.float64)
-FAMILIES = ["ideal", "linear", "part linear", "power", "exponential", "piecewise"]
+FAMILIES = ["ideal", "linear", "part linear", "power", "exponential", "exp_step", "piecewise"]
 
 
 def family(kind: str, high: float = 1.0, low: float = -1.0, up: float = 1.0, down: float = 1.0) -> Response:
@@ -23,6 +35,7 @@ def family(kind: str, high: float = 1.0, low: float = -1.0, up: float = 1.0, dow
         "part linear": lambda: Linear(*bounds, 0.3, 0.6),
         "power": lambda: Power(*bounds, 2.5),
         "exponential": lambda: Exponential(*bounds, 4.0),
+        "exp_step": lambda: ExponentialStep(*bounds, -1.2, -0.08, 5.0, 5.0, -0.5, -0.5),
         "piecewise": lambda: Piecewise(*bounds, (2.0, 1.5, 1.0, 0.1), (0.2, 0.9, 1.4, 1.5)),
     }[kind]()
 
@@ -132,3 +145,27 @@ def test_without_a_symmetric_point_it_is_where_pairs_of_pulses_end() -> None:
     assert family("ideal").symmetric_point() == 0
     flat = Linear(-ONE, ONE, 1.2 * ONE, ONE, 0.05, 0.05)
     assert flat.symmetric_point() == 1  # the lines cross beyond the bound
+
+
+@pytest.mark.parametrize("noise", [None, CycleNoise(0.01, False), CycleNoise(0.01, True)], ids=str)
+@pytest.mark.parametrize("cols", [6, 7])
+def test_one_pass_over_devices_that_differ_does_the_same(noise: CycleNoise | None, cols: int) -> None:
+    """The compiled loop against the operations one by one; one device is stuck, some steps go to a bound."""
+    draw = torch.Generator().manual_seed(0)
+
+    def uniform(low: float, high: float) -> Tensor:
+        return low + (high - low) * torch.rand(5, cols, generator=draw)
+
+    low, high, up, down = uniform(-0.8, -0.4), uniform(0.4, 0.8), uniform(0.7, 1.3), uniform(0.7, 1.3)
+    up[2, 3] = down[2, 3] = 0
+    q = response(LinearResponse(slope_down=0.5), low, high, up, down)
+    v, net = uniform(-0.4, 0.4), uniform(-1.5, 1.5)
+    total = net.abs() + uniform(0, 0.3) * (uniform(0, 1) > 0.5)
+    one, each = Stream("cpu", 1), Stream("cpu", 1)
+    found, expected = (
+        kind.pulsed(q, v, net, total, noise, draws) for kind, draws in ((Linear, one), (Response, each))
+    )
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
+    assert found[2, 3] == v[2, 3]
+    assert bool((found == low).any() | (found == high).any())
+    assert not torch.equal(found, q.moved(v, net, total)), "bounds were met"

@@ -9,7 +9,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aimc_deploy.config.training_device import TrainingDevice
+from aimc_deploy.config.training_device import DeviceSpread, TrainingDevice
+from aimc_deploy.config.training_presets import load_training_device
 from aimc_deploy.training.array import Array
 from aimc_deploy.training.calibrate import zero_shift
 
@@ -43,6 +44,17 @@ def test_the_curve_of_the_reference_implementation() -> None:
     part = array(device(tau=0.6, dw_min=0.01))
     assert pulsed(part, 50).item() == pytest.approx(0.341066, abs=1e-6)
     assert pulsed(part, 50, -1).item() == pytest.approx(-0.193877, abs=1e-6)
+
+
+def test_the_curve_of_exponential_steps_of_the_reference_implementation() -> None:
+    """300 pulses up, as many down, and to the lower bound, as compiled aihwkit 1.2.0 computes them."""
+    fitted = load_training_device("reram-es")
+    alike = fitted.model_copy(update={"spread": DeviceSpread(), "cycle_to_cycle": 0.0, "write_noise": 0.0})
+    part = array(alike)
+    assert pulsed(part, 1).item() == pytest.approx(0.0014813, abs=1e-6)
+    assert pulsed(part, 299).item() == pytest.approx(0.4290667, abs=1e-6)
+    assert pulsed(part, 300, -1).item() == pytest.approx(-0.2428064, abs=1e-6)
+    assert pulsed(part, 500, -1).item() == pytest.approx(-0.8733689, abs=1e-6)
 
 
 @pytest.mark.parametrize("g", [0.5, 3.0])

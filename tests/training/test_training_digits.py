@@ -32,7 +32,7 @@ def accuracy(algorithm: dict[str, Any], lr: float, seed: int = 0) -> float:
         matrix.program((torch.rand(outputs, inputs) * 2 - 1) * inputs**-0.5)
         layers += [AnalogTrainLinear(inputs, outputs, algorithm=matrix), nn.Sigmoid()]
     model = nn.Sequential(*layers[:-1])
-    optimizer = AnalogOptimizer(model, lr, torch.optim.SGD(digital_parameters(model), 0.5))
+    optimizer = AnalogOptimizer(model, lr, torch.optim.SGD(digital_parameters(model), 0.05))
     scheduler = torch.optim.lr_scheduler.StepLR(optimizer, EPOCHS // 2, 0.5)
     for _ in range(EPOCHS):
         for batch in train[torch.randperm(1347, generator=draw)].split(10):
@@ -46,7 +46,7 @@ def accuracy(algorithm: dict[str, Any], lr: float, seed: int = 0) -> float:
 
 @pytest.mark.slow
 def test_analog_sgd_collapses_and_residual_learning_does_not() -> None:
-    """Soft bounds at tau 0.6 with exact zeros. Over seeds: 25 +- 3 and 97 +- 0.5 percent."""
+    """Soft bounds at tau 0.6 with exact zeros. Over seeds 0 to 2: 7.6 to 8.2 and 96.0 to 97.8 percent."""
     residual = {"kind": "residual", "gamma": 0.4, "transfer_lr": 0.1, "columns": 8}
     assert accuracy(residual, 0.1) > 94
     assert accuracy({"kind": "analog_sgd"}, 0.5) < 60

@@ -23,7 +23,7 @@ class Classifier(nn.Module):
         torch.manual_seed(0)
         self.net = nn.Sequential(nn.Linear(8, 6), nn.Tanh(), nn.Linear(6, 3))
         algorithm = {"kind": "residual", "columns": 4, "update": {"kind": "counts"}, "read_noise": 0.01}
-        train_in_memory(self, InMemory.model_validate({"algorithm": algorithm}))
+        train_in_memory(self, InMemory.model_validate({"algorithm": algorithm, "converters": {}}))
 
     def forward(self, x: torch.Tensor, labels: torch.Tensor) -> dict[str, torch.Tensor]:
         """Logits and loss."""

@@ -163,3 +163,14 @@ def test_what_is_not_finite_is_refused(bad: float) -> None:
     with pytest.raises(TrainingError, match="not finite: lower the learning rate"):
         update(part, x, d, 0.01, Expected())
     assert torch.equal(part.state, torch.zeros(2, 2).double())
+
+
+def test_samples_that_need_nothing_fire_nothing() -> None:
+    x = torch.tensor([[0.0, 0.0], [1.0, 0.5], [0.0, 0.0], [1.0, 1.0]])
+    d = torch.tensor([[1.0], [0.0], [0.0], [20.0]])
+    trains = coincidence_trains(x, d, 0.01, DW, 31, torch.Generator().manual_seed(0))
+    for train in trains:
+        assert torch.isfinite(train).all()
+    fired = (trains[1] @ torch.ones(1, 1)).abs() * trains[0].abs()
+    assert fired[:3].sum() == 0
+    assert fired[3].sum() > 20, "31 slots, and it needs 200 pulses of each of two devices"

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from aimc_deploy.artifact.bundle import Bundle
 from aimc_deploy.config.adapt import Adapt
+from aimc_deploy.config.in_memory import Converters
 from aimc_deploy.config.run import Run
 from aimc_deploy.errors import ArtifactError, ConfigError, ModelError, TrainingError
 from aimc_deploy.workflows import adapt, evaluate
@@ -167,12 +168,14 @@ def test_what_it_computes_is_what_the_arrays_held(mapped: Path, configure: Confi
 def test_a_resumed_run_gives_the_bytes_of_an_uninterrupted_one(
     mapped: Path, tmp_path: Path, configure: Configure, kind: str
 ) -> None:
-    """Arrays, sums, counters and generators are in the checkpoint: pulses are drawn, and devices differ."""
+    """Arrays, sums, counters and generators are in the checkpoint: pulses and noise are drawn."""
     device = {"cycle_to_cycle": 0.3, "spread": {"step": 0.2}}
     algorithm = {"kind": kind} | (
         {"update": {"kind": "counts"}, "gamma": 0.4} if kind == "residual" else ADAM
     )
     in_memory = {"device": device, "algorithm": algorithm, "learning_rate": 0.05}
+    if kind == "residual":
+        in_memory["converters"] = "hardware"
     settings = {**SHORT, "in_memory": in_memory, "name": "whole"}
     adapt.run(configure(mapped, adapt=settings))
     stopped = {**settings, "name": "stopped"}
@@ -183,6 +186,23 @@ def test_a_resumed_run_gives_the_bytes_of_an_uninterrupted_one(
     whole, parts = (files_of(mapped / "adapters" / name) for name in ("whole", "stopped"))
     weights = "adapter_model.safetensors"
     assert whole[weights] == parts[weights]
+
+
+def test_arrays_can_have_the_converters_of_the_tiles(mapped: Path, configure: Configure) -> None:
+    def trained(converters: object) -> bytes:
+        in_memory = {"converters": converters, "learning_rate": 0.05}
+        settings = {**SHORT, "epochs": 1.0, "method": "head", "in_memory": in_memory, "name": "borders"}
+        adapt.run(configure(mapped, adapt=settings), existing="replace")
+        record = Bundle.open(mapped).read_json("adapters/borders/adapter.json")
+        assert record["training"]["in_memory"]["converters"] == converters
+        return (mapped / "adapters/borders/head.safetensors").read_bytes()
+
+    hardware = configure(mapped).hardware
+    described = Converters.of(hardware).model_dump(mode="json")
+    assert hardware.adc.bits == 8
+    assert trained("hardware") == trained(described)
+    assert trained("hardware") != trained(None)
+    assert trained("hardware") != trained(described | {"dac_bits": 3})
 
 
 def test_settings_that_are_known_to_fail_are_told_before_training(mapped: Path, configure: Configure) -> None:
