@@ -1,4 +1,4 @@
-"""SST-2 on a pretrained encoder, learned in memory: two sweeps, one that chooses rates and one that reports.
+"""SST-2 on a pretrained encoder, learned in memory: runs that choose rates, and runs that are reported.
 
 Rates are chosen by phrases of the training file that no run learns from, on a seed of their own; the dev file
 has no say in it. Every run trains and is measured on one chip, as the adapter of a chip in use would be.
@@ -7,25 +7,31 @@ has no say in it. Every run trains and is measured on one chip, as the adapter o
 from __future__ import annotations
 
 import itertools
-import json
-from collections.abc import Iterable, Sequence
+import re
+import shutil
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
-import yaml
 from pydantic import BaseModel, ConfigDict
 
 from aimc_deploy.artifact.files import read_json, write_json
-from aimc_deploy.errors import DataError
-from aimc_deploy.workflows import sweep
+from aimc_deploy.artifact.manifest import MANIFEST
+from aimc_deploy.config.adapt import Adapt
+from aimc_deploy.config.executor import Local
+from aimc_deploy.config.load import load_run
+from aimc_deploy.config.run import Run as Config
+from aimc_deploy.errors import DataError, WorkerLost
+from aimc_deploy.workflows import adapt, executors, map
 from aimc_deploy.workflows.env import run as environment
 from aimc_deploy.workflows.progress import Progress
-from aimc_deploy.workflows.sweep.table import Line
+from aimc_deploy.workflows.threads import one_thread
 
 SAMPLES, HELD_OUT, BATCH = 2000, 1000, 32
 SEEDS, CHOOSING_SEED = (0, 1, 2), 1000
-TIMES = ("0s", "1y")
 STATES = (1200, 200)
 WHAT = {"head": "head", "LoRA, rank 8, and head": "lora"}
 PULSED = {"update": {"kind": "counts"}}
@@ -59,13 +65,44 @@ RATES: dict[str, dict[str, tuple[float, ...]]] = {
 """To choose from."""
 
 
+@dataclass(frozen=True)
+class Run:
+    """One training: a key of ``WHAT``, one of ``METHODS``, states (None: digital), learning rate and seed."""
+
+    what: str
+    method: str
+    states: int | None
+    lr: float
+    seed: int
+
+    @property
+    def place(self) -> tuple[str, str, int | None]:
+        """Of the cell that it belongs to."""
+        return self.what, self.method, self.states
+
+    @property
+    def file(self) -> str:
+        """Where it is kept."""
+        words = f"{self.what} {self.method} {self.states or ''} {self.lr:g} {self.seed}"
+        return "-".join(re.findall(r"[\w.]+", words)) + ".json"
+
+
+@dataclass(frozen=True)
+class Job:
+    """A run, the configuration of all as JSON, and the file that keeps what it gave."""
+
+    config: str
+    run: Run
+    path: Path
+
+
 class Cell(BaseModel):
     """A method at a number of states (None where it is digital), and what its runs gave.
 
     Attributes:
         what: a key of ``WHAT``.
         candidates: rates and their percent of the phrases held out.
-        accuracy: percent of dev by time, one for each seed, on the chip that was trained.
+        accuracy: percent of dev for each seed, on the chip that was trained, new.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -75,15 +112,17 @@ class Cell(BaseModel):
     states: int | None
     lr: float
     candidates: dict[float, float]
-    accuracy: dict[str, tuple[float, ...]]
+    accuracy: tuple[float, ...]
 
-    def text(self, time: str) -> str:
-        """For a table."""
-        return f"{self.mean(time):.1f} ± {stdev(self.accuracy[time]):.1f}"
-
-    def mean(self, time: str) -> float:
+    @property
+    def mean(self) -> float:
         """Percent."""
-        return fmean(self.accuracy[time])
+        return fmean(self.accuracy)
+
+    @property
+    def text(self) -> str:
+        """For a table."""
+        return f"{self.mean:.1f} ± {stdev(self.accuracy):.1f}"
 
 
 class Measured(BaseModel):
@@ -115,11 +154,9 @@ class Measured(BaseModel):
         return sum(cell.lr in (min(cell.candidates), max(cell.candidates)) for cell in self.cells)
 
     def best(self, what: str, states: int) -> Cell:
-        """The most accurate method in memory, new."""
-        return max(
-            (cell for cell in self.cells if (cell.what, cell.states) == (what, states)),
-            key=lambda cell: cell.mean(TIMES[0]),
-        )
+        """The most accurate method in memory."""
+        cells = (cell for cell in self.cells if (cell.what, cell.states) == (what, states))
+        return max(cells, key=lambda cell: cell.mean)
 
 
 def places() -> list[tuple[str, str, int | None]]:
@@ -142,18 +179,20 @@ def measure(
 
     Raises:
         DataError: the training file is too short.
-        AimcError: as a sweep raises it, or one of its points failed.
+        AimcError: as mapping and adapting raise it.
     """
     whole, part = _divided(data / "SST-2", work)
-    asked = [(place, lr) for place in places() for lr in RATES[place[0]][place[1]]]
-    tried = _sweep(work / "choose", part, shared, [(*one, CHOOSING_SEED) for one in asked], workers, progress)
+    base = load_run(None, [*shared, f"bundle={work / 'bundle'}"])
+    if not (Path(base.bundle) / MANIFEST).exists():
+        map.run(base, Path(base.bundle), progress=progress)
+    runs = [Run(*place, lr, CHOOSING_SEED) for place in places() for lr in RATES[place[0]][place[1]]]
+    tried = _done(work, part, base, runs, workers, progress)
     found: dict[tuple[str, str, int | None], dict[float, float]] = {}
-    for (place, lr), line in zip(asked, tried, strict=True):
-        found.setdefault(place, {})[lr] = _percent(line, TIMES[0])
+    for run in runs:
+        found.setdefault(run.place, {})[run.lr] = tried[run]
     chosen = {place: max(rates, key=lambda lr: (rates[lr], -lr)) for place, rates in found.items()}
-    runs = [(place, chosen[place], seed) for place in places() for seed in SEEDS]
-    lines = _sweep(work / "report", whole, shared, runs, workers, progress)
-    rows = dict(zip(((place, seed) for place, _, seed in runs), lines, strict=True))
+    reported = {place: [Run(*place, chosen[place], seed) for seed in SEEDS] for place in places()}
+    rows = _done(work, whole, base, [run for own in reported.values() for run in own], workers, progress)
     return Measured(
         samples=SAMPLES,
         steps=-(-SAMPLES // BATCH),
@@ -168,7 +207,7 @@ def measure(
                 states=place[2],
                 lr=chosen[place],
                 candidates=found[place],
-                accuracy={time: tuple(_percent(rows[place, seed], time) for seed in SEEDS) for time in TIMES},
+                accuracy=tuple(rows[run] for run in reported[place]),
             )
             for place in places()
         ),
@@ -206,48 +245,46 @@ def _divided(source: Path, work: Path) -> tuple[Path, Path]:
     return work / "whole", work / "part"
 
 
-def _sweep(
-    out: Path,
-    data: Path,
-    shared: Sequence[str],
-    runs: Iterable[tuple[tuple[str, str, int | None], float, int]],
-    workers: int | None,
-    progress: Progress,
-) -> list[Line]:
-    """One line for each run."""
-    points = [_point(*place, lr, seed) for place, lr, seed in runs]
-    content = {
-        "set": {
-            "task": "sst2",
-            "data_dir": str(data.resolve()),
-            "adapt.chip": 0,
-            "adapt.epochs": 1,
-            "adapt.train_samples": SAMPLES,
-            "adapt.batch_size": BATCH,
-            "evaluate.chip": 0,
-            "evaluate.times": list(TIMES),
-            "evaluate.unadapted": False,
-        },
-        "points": points,
-        "executor": {"kind": "local", "workers": workers},
-    }
-    path = out.with_suffix(".yaml")
-    content = json.loads(json.dumps(content))  # what is there twice would become an alias, which is refused
-    path.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
-    done = sweep.run(sweep.read_sweep(path, shared), out, progress=progress)
-    if done.problems:
-        raise DataError(f"{len(done.problems)} points of {path}, such as {done.problems[0]}")
-    return done.lines
+def _done(
+    work: Path, data: Path, base: Config, runs: Sequence[Run], workers: int | None, progress: Progress
+) -> dict[Run, float]:
+    """Percent right of each run; what was done before is kept in the folder ``work``."""
+    folder = work / "runs" / data.name
+    folder.mkdir(parents=True, exist_ok=True)
+    found = {run: read_json(path)["accuracy"] for run in runs if (path := folder / run.file).exists()}
+    todo = [run for run in runs if run not in found]
+    config = base.model_copy(update={"task": "sst2", "data_dir": str(data)}).model_dump_json()
+    jobs = [Job(config, run, folder / run.file) for run in todo]
+    progress.start("runs", len(jobs))
+    executor = executors.placed(Local(workers=workers), base.device)
+    for ended in executors.run(executor, compute, jobs, preload=("aimc_deploy.workflows.adapt",)):
+        if isinstance(ended, executors.Lost):
+            raise WorkerLost(f"{todo[ended.place].file} was lost twice: {ended.reason}; use fewer --workers")
+        found[todo[ended.place]] = ended.value
+        progress.advance()
+    return found
 
 
-def _point(what: str, method: str, states: int | None, lr: float, seed: int) -> dict[str, Any]:
-    settings = METHODS[method]
-    point: dict[str, Any] = {"seed": seed, "adapt.method": WHAT[what]}
-    if settings is None:
-        return point | {"adapt.learning_rate": lr}
-    in_memory = {"algorithm": settings, "device": {"states": states}, "learning_rate": lr}
-    return point | {"adapt.learning_rate": REST, "adapt.in_memory": in_memory}
-
-
-def _percent(line: Line, time: str) -> float:
-    return 100 * float(line[f"mean_{time}"])
+def compute(job: Job) -> float:
+    """Train on a copy of the base, as `aimc-deploy train-in-memory --chip 0` does; keep what it gave."""
+    run, base = job.run, Config.model_validate_json(job.config)
+    with tempfile.TemporaryDirectory() as folder, one_thread():
+        bundle = Path(folder) / "bundle"
+        shutil.copytree(base.bundle, bundle)
+        settings = {
+            "method": WHAT[run.what],
+            "chip": 0,
+            "epochs": 1,
+            "train_samples": SAMPLES,
+            "batch_size": BATCH,
+            "learning_rate": run.lr,
+        }
+        if (algorithm := METHODS[run.method]) is not None:
+            device = {"states": run.states}
+            settings["learning_rate"] = REST
+            settings["in_memory"] = {"algorithm": algorithm, "device": device, "learning_rate": run.lr}
+        adapting = Adapt.model_validate(settings)
+        config = base.model_copy(update={"bundle": str(bundle), "seed": run.seed, "adapt": adapting})
+        accuracy = 100 * adapt.run(config).record.scores["adapted"]
+    write_json(job.path, {"accuracy": accuracy})
+    return accuracy
