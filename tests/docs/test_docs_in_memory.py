@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 from pages import ROOT
@@ -97,8 +98,63 @@ def test_verdicts_follow_from_the_figures(script: ModuleType) -> None:
 def test_what_is_not_measured_is_told_and_other_results_are_refused(
     script: ModuleType, tmp_path: Path
 ) -> None:
-    assert script.page(tmp_path).count("Not measured yet.") == len(STUDIES)
+    assert script.page(tmp_path).count("Not measured yet.") == len(STUDIES) + 1, "and the encoder"
     write(tmp_path, made("tau", digital=(1.0, 2.0)))
     (tmp_path / "results.json").rename(tmp_path / "noise.json")
     with pytest.raises(ValueError, match="noise are results of other studies"):
         script.page(tmp_path)
+
+
+def encoder(script: ModuleType, **means: float) -> Any:
+    """Results of the pretrained encoder: 80 % in every cell but those of some methods."""
+    sst2 = script.in_memory_sst2
+    cells = []
+    for what, method, states in sst2.places():
+        mean = means.get(method.split(",")[0].replace(" ", "_").replace("-", "_"), 80.0)
+        rates = sst2.RATES[what][method]
+        cells.append(
+            sst2.Cell(
+                what=what,
+                method=method,
+                states=states,
+                lr=rates[1],
+                candidates=dict.fromkeys(rates, 70.0),
+                accuracy=(mean - 1, mean, mean + 1),
+            )
+        )
+    return sst2.Measured(
+        samples=2000,
+        steps=63,
+        held_out=1000,
+        seeds=(0, 1, 2),
+        choosing_seed=1000,
+        versions={"torch": "2.0", "cuda": "not available"},
+        cells=tuple(cells),
+    )
+
+
+def test_the_pretrained_encoder_is_told_with_its_best_method_and_analog_sgds_loss(
+    script: ModuleType, tmp_path: Path
+) -> None:
+    script.in_memory_sst2.write(
+        tmp_path / "sst2" / "results.json", encoder(script, digital=82.0, residual=81.5, Analog_SGD=55.0)
+    )
+    text = script.page(tmp_path)
+    assert "| Analog SGD | 55.0 ± 1.0 | 55.0 ± 1.0 |" in text
+    assert (
+        "Best of those in memory at 200 states: residual, -0.5 points from digital; Analog SGD -27.0." in text
+    )
+    assert "torch 2.0 on a processor" in text
+
+
+def test_the_encoders_runs_are_all_there_with_rates_from_those_tried(script: ModuleType) -> None:
+    path = RESULTS / "sst2" / "results.json"
+    if not path.exists():
+        pytest.skip("not measured yet")
+    sst2 = script.in_memory_sst2
+    found = sst2.read(path)
+    assert [(cell.what, cell.method, cell.states) for cell in found.cells] == sst2.places()
+    for own in found.cells:
+        assert tuple(own.candidates) == sst2.RATES[own.what][own.method]
+        assert own.candidates[own.lr] == max(own.candidates.values())
+        assert len(own.accuracy) == len(found.seeds) == 3
