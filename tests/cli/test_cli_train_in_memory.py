@@ -36,7 +36,7 @@ def test_a_dry_run_lists_the_points_and_writes_nothing(tmp_path: Path) -> None:
     assert told.err.strip() == "dry run: 0 of 18 runs are done; nothing was computed"
     assert not out.exists()
     listed = call("train-in-memory", "--study", "noise", "--dry-run", "--out", out, "--format", "json").json()
-    assert listed[1] == {"method": "residual", "read noise": 0.3, "runs": 9, "done": 0}
+    assert listed[1] == {"method": "residual", "read noise": 0.0, "runs": 9, "done": 0}
 
 
 @pytest.mark.usefixtures("tiny")
