@@ -6,7 +6,9 @@ has no say in it. Every run trains and is measured on one chip, as the adapter o
 
 from __future__ import annotations
 
+import hashlib
 import itertools
+import json
 import re
 import shutil
 import tempfile
@@ -18,13 +20,14 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+from aimc_deploy.artifact.bundle import Bundle
 from aimc_deploy.artifact.files import read_json, write_json
 from aimc_deploy.artifact.manifest import MANIFEST
 from aimc_deploy.config.adapt import Adapt
 from aimc_deploy.config.executor import Local
 from aimc_deploy.config.load import load_run
 from aimc_deploy.config.run import Run as Config
-from aimc_deploy.errors import DataError, WorkerLost
+from aimc_deploy.errors import ArtifactError, DataError, WorkerLost
 from aimc_deploy.workflows import adapt, executors, map
 from aimc_deploy.workflows.env import run as environment
 from aimc_deploy.workflows.progress import Progress
@@ -86,14 +89,37 @@ class Run:
         words = f"{self.what} {self.method} {self.states or ''} {self.lr:g} {self.seed}"
         return "-".join(re.findall(r"[\w.]+", words)) + ".json"
 
+    @property
+    def adapt(self) -> Adapt:
+        """What it trains, and how."""
+        settings = {
+            "method": WHAT[self.what],
+            "chip": 0,
+            "epochs": 1,
+            "train_samples": SAMPLES,
+            "batch_size": BATCH,
+            "learning_rate": self.lr,
+        }
+        if (algorithm := METHODS[self.method]) is not None:
+            device = {"states": self.states}
+            settings["learning_rate"] = REST
+            settings["in_memory"] = {"algorithm": algorithm, "device": device, "learning_rate": self.lr}
+        return Adapt.model_validate(settings)
+
+    def key(self, shared: Sequence[str]) -> str:
+        """SHA-256 of all that it depends on; ``shared`` are the digests of base and data."""
+        content = [*shared, self.seed, self.adapt.essentials()]
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
 
 @dataclass(frozen=True)
 class Job:
-    """A run, the configuration of all as JSON, and the file that keeps what it gave."""
+    """A run, the configuration of all as JSON, and the file and the key that keep what it gave."""
 
     config: str
     run: Run
     path: Path
+    key: str
 
 
 class Cell(BaseModel):
@@ -248,21 +274,34 @@ def _divided(source: Path, work: Path) -> tuple[Path, Path]:
 def _done(
     work: Path, data: Path, base: Config, runs: Sequence[Run], workers: int | None, progress: Progress
 ) -> dict[Run, float]:
-    """Percent right of each run; what was done before is kept in the folder ``work``."""
+    """Percent right of each run; what was done before, on the same base and data, is kept in ``work``."""
     folder = work / "runs" / data.name
     folder.mkdir(parents=True, exist_ok=True)
-    found = {run: read_json(path)["accuracy"] for run in runs if (path := folder / run.file).exists()}
-    todo = [run for run in runs if run not in found]
     config = base.model_copy(update={"task": "sst2", "data_dir": str(data)}).model_dump_json()
-    jobs = [Job(config, run, folder / run.file) for run in todo]
-    progress.start("runs", len(jobs))
+    shared = [Bundle.open(Path(base.bundle)).manifest.base_sha256, base.hardware.digest()]
+    files = (data / "SST-2" / name for name in ("train.tsv", "dev.tsv"))
+    shared += [hashlib.sha256(file.read_bytes()).hexdigest() for file in files]
+    jobs = {run: Job(config, run, folder / run.file, run.key(shared)) for run in runs}
+    found = {run: kept for run, job in jobs.items() if (kept := _kept(job)) is not None}
+    todo = [job for run, job in jobs.items() if run not in found]
+    progress.start("runs", len(todo))
     executor = executors.placed(Local(workers=workers), base.device)
-    for ended in executors.run(executor, compute, jobs, preload=("aimc_deploy.workflows.adapt",)):
+    for ended in executors.run(executor, compute, todo, preload=("aimc_deploy.workflows.adapt",)):
+        run = todo[ended.place].run
         if isinstance(ended, executors.Lost):
-            raise WorkerLost(f"{todo[ended.place].file} was lost twice: {ended.reason}; use fewer --workers")
-        found[todo[ended.place]] = ended.value
+            raise WorkerLost(f"{run.file} was lost twice: {ended.reason}; use fewer --workers")
+        found[run] = ended.value
         progress.advance()
     return found
+
+
+def _kept(job: Job) -> float | None:
+    """What a run gave before; None if it was another one, or none that is whole."""
+    try:
+        content = read_json(job.path)
+    except ArtifactError:
+        return None
+    return content["accuracy"] if content.get("key") == job.key else None
 
 
 def compute(job: Job) -> float:
@@ -271,20 +310,7 @@ def compute(job: Job) -> float:
     with tempfile.TemporaryDirectory() as folder, one_thread():
         bundle = Path(folder) / "bundle"
         shutil.copytree(base.bundle, bundle)
-        settings = {
-            "method": WHAT[run.what],
-            "chip": 0,
-            "epochs": 1,
-            "train_samples": SAMPLES,
-            "batch_size": BATCH,
-            "learning_rate": run.lr,
-        }
-        if (algorithm := METHODS[run.method]) is not None:
-            device = {"states": run.states}
-            settings["learning_rate"] = REST
-            settings["in_memory"] = {"algorithm": algorithm, "device": device, "learning_rate": run.lr}
-        adapting = Adapt.model_validate(settings)
-        config = base.model_copy(update={"bundle": str(bundle), "seed": run.seed, "adapt": adapting})
+        config = base.model_copy(update={"bundle": str(bundle), "seed": run.seed, "adapt": run.adapt})
         accuracy = 100 * adapt.run(config).record.scores["adapted"]
-    write_json(job.path, {"accuracy": accuracy})
+    write_json(job.path, {"key": job.key, "accuracy": accuracy})
     return accuracy
