@@ -56,6 +56,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=faults_plan.UNITS, help="faults of these units alone")
     parser.add_argument("--treatments", nargs="+", choices=faults_plan.TREATMENTS, help="these alone")
     parser.add_argument("--rates", nargs="+", type=float, help="these alone, and no faults")
+    parser.add_argument("--samples", type=int, help="of dev, drawn by the seed [all]")
     parser.add_argument("--chips", type=int, default=faults_plan.CHIPS, help="of each cell [10]")
     parser.add_argument("--set", action="append", default=[], help="a key of the recipe, as in aimc-deploy")
     arguments = parser.parse_args()
@@ -72,11 +73,13 @@ def measure(arguments: argparse.Namespace) -> None:
     adapter = arguments.adapter or _prepare(config)
     path = arguments.out / f"faults-{arguments.name}.json"
     job = importlib.import_module("faults_job")
-    shared = {"config": config.model_dump_json(), "adapter": adapter}
+    shared = {"config": config.model_dump_json(), "adapter": adapter, "samples": arguments.samples}
     executor = executors.placed(Local(workers=arguments.workers), config.device)
-    results = _begun(path, config, adapter) or _begin(
-        path, config, adapter, job.measure(job.Job(**shared, cell=None))
-    )
+    request = _request(config, adapter, arguments.samples)
+    results = _begun(path, request)
+    if results is None:
+        digital = job.measure(job.Job(**shared, cell=None))
+        results = _begin(path, config, request, arguments.samples, digital)
     there = results.cells()
     asked = [cell for cell in _asked(arguments) if cell not in there]
     print(f"{len(asked)} cells to measure, {len(there)} are there", file=sys.stderr, flush=True)
@@ -109,7 +112,7 @@ def _prepare(config: Run) -> str:
     return adapt.run(config, resume=None, existing="keep", progress=Lines()).name
 
 
-def _request(config: Run, adapter: str) -> str:
+def _request(config: Run, adapter: str, samples: int | None) -> str:
     """SHA-256 of all that the rows depend on."""
     files = Bundle.open(Path(config.bundle)).manifest.files
     own = {
@@ -117,23 +120,23 @@ def _request(config: Run, adapter: str) -> str:
     }
     base = [files[name].sha256 for name in ("tiles.safetensors", "model.safetensors", "tile_map.json")]
     content = [config.hardware.digest(), config.adapt.essentials(), config.seed, faults_plan.SAMPLES]
-    content += [faults_plan.EPOCHS, base, own]
+    content += [faults_plan.EPOCHS, samples, base, own]
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-def _begun(path: Path, config: Run, adapter: str) -> Results | None:
+def _begun(path: Path, request: str) -> Results | None:
     """What is measured already."""
     if not path.exists():
         return None
     found = faults_plan.read(path)
-    if found.request != _request(config, adapter):
+    if found.request != request:
         raise ArtifactError(
-            f"{path} is of another bundle, adapter or settings: remove it, or name another --out"
+            f"{path} is of another bundle, adapter, samples or settings: remove it, or name another --out"
         )
     return found
 
 
-def _begin(path: Path, config: Run, adapter: str, digital: float) -> Results:
+def _begin(path: Path, config: Run, request: str, samples: int | None, digital: float) -> Results:
     """Results without rows."""
     task, plan = get_task(config.task), Bundle.open(Path(config.bundle)).read_json("tile_map.json")
     data = load_data(task, None if config.data_dir is None else Path(config.data_dir))
@@ -142,9 +145,10 @@ def _begin(path: Path, config: Run, adapter: str, digital: float) -> Results:
         model=path.stem.removeprefix("faults-"),
         task=task.name,
         metric=task.metric,
-        samples=len(data.dev),
+        samples=samples or len(data.dev),
+        dev=len(data.dev),
         seed=config.seed,
-        request=_request(config, adapter),
+        request=request,
         digital=digital,
         tiles=plan["tiles"],
         utilisation=plan["utilisation"],

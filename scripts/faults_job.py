@@ -36,10 +36,12 @@ class Job:
     Attributes:
         config: of the adapter that is measured, as JSON.
         adapter: its name in the bundle of ``config``.
+        samples: of dev, drawn by the seed; None for all.
     """
 
     config: str
     adapter: str
+    samples: int | None
     cell: Cell | None
 
 
@@ -58,15 +60,16 @@ class Opened:
 
 
 @lru_cache(maxsize=1)
-def opened(config_json: str, adapter: str) -> Opened:
+def opened(config_json: str, adapter: str, samples: int | None) -> Opened:
     """What all jobs of a worker share."""
     config = Run.model_validate_json(config_json)
     task, bundle = get_task(config.task), Bundle.open(Path(config.bundle))
     record, tokenizer = read_record(bundle, adapter), base.read_tokenizer(bundle)
     data = load_data(task, None if config.data_dir is None else Path(config.data_dir))
+    judged = data.dev if samples is None else sample(data.dev, samples, config.seed)
     dev, few = (
         prepare(task, split, tokenizer, record.max_length)
-        for split in (data.dev, sample(data.train, min(SAMPLES, len(data.train)), config.seed))
+        for split in (judged, sample(data.train, min(SAMPLES, len(data.train)), config.seed))
     )
     model: Any = base.read_model(bundle, config.hardware, seed=config.seed)
     model = fit_head(model, task.kind, task.outputs, seed=config.seed)
@@ -79,7 +82,7 @@ def opened(config_json: str, adapter: str) -> Opened:
 def measure(job: Job) -> list[Row] | float:
     """The accuracies of a cell, one a time, or that of the model without hardware."""
     with one_thread():
-        own = opened(job.config, job.adapter)
+        own = opened(job.config, job.adapter, job.samples)
         go_on_from(own.model, own.bundle, own.adapter)
         for layer in analog_layers(own.model).values():
             layer.set_hardware(

@@ -115,6 +115,7 @@ class Results(BaseModel):
     """What was measured of one model.
 
     Attributes:
+        samples, dev: of dev that accuracies are of, and all.
         request: SHA-256 of all that the rows depend on.
         digital: accuracy without hardware.
         tiles, utilisation, strategy: of the placement.
@@ -127,6 +128,7 @@ class Results(BaseModel):
     task: str
     metric: str
     samples: int
+    dev: int
     seed: int
     request: str
     digital: float

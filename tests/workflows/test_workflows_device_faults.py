@@ -52,10 +52,10 @@ def test_a_cell_is_what_the_commands_measure_whatever_was_measured_before(
         return plan.Cell(kind="stuck_at_g_max", unit="cell", rate=0.05, treatment=treatment, chip=1)
 
     found = {
-        treatment: job.measure(job.Job(config.model_dump_json(), "sst2", cell(treatment)))
+        treatment: job.measure(job.Job(config.model_dump_json(), "sst2", None, cell(treatment)))
         for treatment in ("re-adaptation", "nothing", "placement")
     }
-    digital = job.measure(job.Job(config.model_dump_json(), "sst2", None))
+    digital = job.measure(job.Job(config.model_dump_json(), "sst2", None, None))
     measured = {treatment: [row.accuracy for row in rows] for treatment, rows in found.items()}
     assert [row.time for row in found["nothing"]] == ["0s", "1y"]
     faulty = {name: cell(name).hardware(config.hardware) for name in found}
@@ -63,13 +63,17 @@ def test_a_cell_is_what_the_commands_measure_whatever_was_measured_before(
         own = config.model_copy(update={"hardware": faulty[treatment]})
         assert [digital, *measured[treatment]] == accuracies(own, 1, adapters=("sst2",))
 
-    few = {"chip": 1, "age": "0s", "epochs": 4.0, "train_samples": 32, "start_from": "sst2", "name": "own"}
+    trained = {"chip": 1, "age": "0s", "epochs": 4.0, "train_samples": 32, "start_from": "sst2", "name": "own"}
     own = config.model_copy(
-        update={"hardware": faulty["nothing"], "adapt": config.adapt.model_copy(update=few)}
+        update={"hardware": faulty["nothing"], "adapt": config.adapt.model_copy(update=trained)}
     )
     adapt.run(own)
     assert measured["re-adaptation"] == accuracies(own, 1, adapters=("own",))[1:]
     assert measured["nothing"] != measured["re-adaptation"] != measured["placement"]
+
+    few = job.measure(job.Job(config.model_dump_json(), "sst2", 7, cell("nothing")))
+    assert all((7 * row.accuracy) == pytest.approx(round(7 * row.accuracy)) for row in few)
+    assert len(job.opened(config.model_dump_json(), "sst2", 7).dev) == 7
 
 
 def test_the_plan_has_every_rate_kind_and_unit_once_and_single_devices_first(
@@ -100,6 +104,7 @@ def made(script: Callable[[str], ModuleType]) -> Any:
         task="sst2",
         metric="accuracy",
         samples=100,
+        dev=400,
         seed=0,
         request="0" * 64,
         digital=0.95,
@@ -145,13 +150,14 @@ def test_results_of_other_settings_are_not_mixed(
 ) -> None:
     plan, faults, path = script("faults_plan"), script("faults"), tmp_path / "faults-mini.json"
     config = configure(adapted)
-    assert faults._begun(path, config, "sst2") is None
-    plan.write(path, made)
-    with pytest.raises(ArtifactError, match="another bundle, adapter or settings"):
-        faults._begun(path, config, "sst2")
-    own = made.model_copy(update={"request": faults._request(config, "sst2")})
+    every, few = faults._request(config, "sst2", None), faults._request(config, "sst2", 100)
+    assert faults._begun(path, every) is None
+    plan.write(path, made.model_copy(update={"request": few}))
+    with pytest.raises(ArtifactError, match="another bundle, adapter, samples or settings"):
+        faults._begun(path, every)
+    own = made.model_copy(update={"request": every})
     plan.write(path, own)
-    assert faults._begun(path, config, "sst2") == own
+    assert faults._begun(path, every) == own
 
 
 def test_the_page_tells_means_and_what_is_harmless(
