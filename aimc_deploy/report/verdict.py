@@ -73,11 +73,10 @@ def headline(lines: Sequence[Line]) -> Headline:
     if not judged:
         adapted = [line for line in lines if not line.adapter.endswith(LORA_OFF)]
         worst = max(adapted or lines, key=lambda line: line.lost)
-        return Headline(
-            None,
-            f"No gate was asked for; {worst.adapter} loses most: {worst.lost:.4f} of {worst.digital:.4f} "
-            f"{worst.metric} at {worst.last.time}",
-        )
+        of = f"of {worst.digital:.4f} {worst.metric} at {worst.last.time}"
+        most = f"{worst.adapter} loses most: {worst.lost:.4f} {of}"
+        none = f"{worst.adapter} loses nothing {of}, and gains {-worst.lost:.4f}"
+        return Headline(None, f"No gate was asked for; {most if worst.lost >= 0 else none}")
     failed = [line.adapter for line in judged if not line.passed]
     if failed:
         return Headline(False, f"The gate fails for {', '.join(dict.fromkeys(failed))}")
