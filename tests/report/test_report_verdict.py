@@ -37,7 +37,9 @@ def test_without_a_gate_the_adapter_that_loses_most_is_named_but_none_that_is_sw
     assert [line.lost for line in lines] == pytest.approx([0.015, 0.095, 0.395])
     assert [line.passed for line in lines] == [None] * 3
     better = headline(verdict_lines({"sst2": measured({"one": 0.91})}))
-    assert better.told == "No gate was asked for; one loses nothing of 0.9000 accuracy at 1y, and gains 0.0150"
+    assert (
+        better.told == "No gate was asked for; one loses nothing of 0.9000 accuracy at 1y, and gains 0.0150"
+    )
 
 
 def test_a_gate_holds_or_says_what_does_not() -> None:

@@ -63,7 +63,14 @@ def test_a_cell_is_what_the_commands_measure_whatever_was_measured_before(
         own = config.model_copy(update={"hardware": faulty[treatment]})
         assert [digital, *measured[treatment]] == accuracies(own, 1, adapters=("sst2",))
 
-    trained = {"chip": 1, "age": "0s", "epochs": 4.0, "train_samples": 32, "start_from": "sst2", "name": "own"}
+    trained = {
+        "chip": 1,
+        "age": "0s",
+        "epochs": 4.0,
+        "train_samples": 32,
+        "start_from": "sst2",
+        "name": "own",
+    }
     own = config.model_copy(
         update={"hardware": faulty["nothing"], "adapt": config.adapt.model_copy(update=trained)}
     )
