@@ -15,9 +15,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from aimc_deploy.artifact.files import dump_json, parse_json, read_json
 from aimc_deploy.artifact.manifest import SCHEMA_VERSION, check_version, validated
@@ -28,6 +28,9 @@ if TYPE_CHECKING:  # a bundle's card tells its results
 
 CONFIDENCE = 0.95
 ROUNDING = 1e-12  # what a difference of two fractions may be off
+LARGEST = 1.0e30
+"""Beyond what any metric can be, and of which many can be added and squared."""
+Metric = Annotated[float, Field(ge=-LARGEST, le=LARGEST)]
 LORA_OFF = " (LoRA off)"
 """Ends the name of an adapter whose head alone was measured, on the unadapted layers."""
 
@@ -53,7 +56,7 @@ class Row(Record):
     chip: int
     time: str
     t_s: float
-    metrics: dict[str, float]
+    metrics: dict[str, Metric]
 
 
 class Alone(Row):
@@ -75,7 +78,7 @@ class Baseline(Record):
     """
 
     adapter: str
-    metrics: dict[str, float]
+    metrics: dict[str, Metric]
 
 
 class LayerErrors(Record):

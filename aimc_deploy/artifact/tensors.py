@@ -15,6 +15,7 @@ from aimc_deploy.artifact.files import open_regular, parse_json, reporting, writ
 from aimc_deploy.errors import ArtifactError
 
 MAX_HEADER_BYTES = 32 * 1024**2
+MAX_DIMENSIONS = 64  # beyond which torch can hold a tensor and do nothing with it
 
 
 def write_tensors(
@@ -78,6 +79,10 @@ def load_tensors(stream: BinaryIO, where: Path | str) -> dict[str, Tensor]:
 def _check_finite(name: str, tensor: Tensor, where: Path | str) -> None:
     if not (tensor.is_floating_point() or tensor.is_complex()):
         return
+    if tensor.dim() > MAX_DIMENSIONS:
+        raise ArtifactError(
+            f"{where}: tensor {name!r} has {tensor.dim()} dimensions, {MAX_DIMENSIONS} at most"
+        )
     # torch cannot ask this of 8-bit floats.
     finite = torch.isfinite(tensor.float() if tensor.element_size() == 1 else tensor)
     if not finite.all():

@@ -205,7 +205,10 @@ def _hardware_layer(name: str, recipe: Path | None, place: str = "") -> Document
         path = Path(name)
         if recipe is not None and not os.path.isfile(path):
             path = recipe.parent / name
-        document = read_yaml(path)
+        try:
+            document = read_yaml(path)
+        except ConfigError as error:
+            raise ConfigError(f"{place}{error}") from None
     else:
         folder = resources.files("aimc_deploy.configs") / "hardware"
         there = sorted(
@@ -220,7 +223,7 @@ def _hardware_layer(name: str, recipe: Path | None, place: str = "") -> Document
             )
         document = _shipped(name)
     if not isinstance(document.data, dict):
-        raise ConfigError(f"{name}: a hardware preset is a mapping of keys to values")
+        raise ConfigError(f"{place}{name}: a hardware preset is a mapping of keys to values")
     if "preset" in document.data:
         raise ConfigError(
             f"{document.places[('preset',)]}: preset: a preset cannot build on another; write out what "

@@ -220,6 +220,8 @@ class TrainingDevice(Model):
 
     @model_validator(mode="after")
     def _at_least_two_states(self) -> TrainingDevice:
+        if self.step == 0:
+            raise ValueError(f"tau: no float is as small as a step between {self.lower:g} and {self.tau:g}")
         if self.num_states < 2:
             raise ValueError(
                 f"dw_min: {self.step:g} leaves {self.num_states:.2g} states between {self.lower:g} and "

@@ -119,6 +119,7 @@ def _build(
             name = name_node.value if isinstance(name_node, yaml.ScalarNode) else None
             if name is None:
                 raise ConfigError(f"{line}: a key must be a plain word")
+            _check_text(name, line)
             if name in found:
                 raise ConfigError(f"{line}: '{name}' is there twice; remove one")
             found[name] = _build(loader, value, where, (*key, name), places)
@@ -132,6 +133,18 @@ def _build(
         value = loader.construct_object(node)
         if isinstance(value, int) and value.bit_length() > MAX_BITS:
             raise ValueError("the number is too large")
+        if isinstance(value, str):
+            _check_text(value, place)
         return value
     except (ValueError, OverflowError) as error:  # a date that is none, a number of a million digits
         raise ConfigError(f"{place}: {node.value[:60]!r} cannot be read ({error})") from None
+
+
+def _check_text(text: str, place: str) -> None:
+    """Refuse what YAML's ``"\\ud800"`` stands for: nothing can print it or take it for text."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ConfigError(
+            f"{place}: {text[:60]!r} holds half of a surrogate pair, which is no character; leave it out"
+        ) from None

@@ -166,7 +166,7 @@ def _answers(value: Any, where: str) -> list[tuple[str, int | None]]:
     try:
         texts, starts = list(value["text"]), [int(start) for start in value["answer_start"]]
         found = list(zip(texts, starts, strict=True))
-    except (TypeError, KeyError, ValueError):
+    except (TypeError, KeyError, ValueError, OverflowError):
         raise DataError(
             f"{where}: answers are {short(value)}: write a text, or an object with lists of equal length, "
             "'text' and 'answer_start'"

@@ -241,6 +241,7 @@ def test_what_cannot_be_read_is_named_and_keeps_nothing_out(
         {"utilisation": "much"},
         {"analog": None},
         {"weights": "many"},
+        {"utilisation": 10**400},
     ],
 )
 def test_a_tile_map_of_something_else_is_refused_by_name(tmp_path: Path, changes: dict[str, Any]) -> None:

@@ -196,6 +196,12 @@ def test_figures_are_finite(value: float) -> None:
         row("sst2", 0, "1d", accuracy=value)
 
 
+@pytest.mark.parametrize("value", [1.1e30, -1.1e30, 1e308])
+def test_no_figure_is_too_large_to_be_added_and_squared(value: float) -> None:
+    with pytest.raises(ValidationError, match="than or equal to"):
+        row("sst2", 0, "1d", accuracy=value)
+
+
 def changed(**changes: Any) -> str:
     return json.dumps({**json.loads(to_json(EXAMPLE)), **changes})
 

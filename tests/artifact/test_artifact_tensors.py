@@ -78,6 +78,15 @@ def test_an_8_bit_nan_is_refused(tmp_path: Path) -> None:
         read_tensors(tmp_path / "a.st")
 
 
+def test_a_tensor_of_more_dimensions_than_torch_can_use_is_refused(tmp_path: Path) -> None:
+    for count in (64, 65):
+        entry = {"dtype": "F32", "shape": [1] * count, "data_offsets": [0, 4]}
+        (tmp_path / f"{count}.st").write_bytes(safetensors_bytes({"w": entry}, b"\0" * 4))
+    assert read_tensors(tmp_path / "64.st")["w"].dim() == 64
+    with pytest.raises(ArtifactError, match=r"65\.st: tensor 'w' has 65 dimensions, 64 at most"):
+        read_tensors(tmp_path / "65.st")
+
+
 F32 = {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}
 
 

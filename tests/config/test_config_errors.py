@@ -193,6 +193,16 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     assert "cannot be read (File name too long)" in complaint(tmp_path / ("a" * 300))
 
 
+def test_a_preset_that_cannot_be_read_is_told_with_the_line_that_names_it(tmp_path: Path) -> None:
+    recipe = recipe_of(tmp_path, "seed: 0\nhardware: mine.yaml\n")
+    named = f"{recipe}:2: hardware: {tmp_path / 'mine.yaml'}"
+    assert complaint(recipe) == f"{named}: cannot be read (No such file or directory); check the path"
+    (tmp_path / "mine.yaml").write_text("- 1\n")
+    assert "hardware: mine.yaml: a hardware preset is a mapping" in complaint(recipe)
+    (tmp_path / "mine.yaml").write_text("a: [\n")
+    assert complaint(recipe).startswith(f"{named}:2: is no valid YAML")
+
+
 def test_a_file_that_nobody_may_read_is_named(tmp_path: Path) -> None:
     recipe = tmp_path / "recipe.yaml"
     recipe.symlink_to(recipe.name)  # root, too, cannot read a link to itself

@@ -85,6 +85,7 @@ def test_every_algorithm_has_defaults_and_a_name_of_its_own() -> None:
         ({"dw_min": 0}, "dw_min: Input should be greater than 0 (given: 0)"),
         ({"states": 1}, "states: Input should be greater than or equal to 2 (given: 1)"),
         ({"dw_min": 0.7}, "leaves 1.7 states between -0.6 and 0.6, and 2 are the least: 0.6 at most"),
+        ({"tau": 5e-324}, "tau: no float is as small as a step between -4.9"),
         ({"bias": 1.0}, "bias: Input should be less than 1 (given: 1.0)"),
         ({"response": {"kind": "power", "gamma_res": 0}}, "gamma_res: Input should be greater than 0"),
         ({"response": {"kind": "exponential", "gamma_res": 11}}, "gamma_res: Input should be less than or"),

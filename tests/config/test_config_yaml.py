@@ -78,6 +78,9 @@ def test_any_bytes_are_data_or_a_refusal_that_names_the_file(content: bytes) -> 
         assert outcome(lambda: read_yaml(path)).startswith((f"{path}:", "empty"))
 
 
+HALF, HALF_A_PAIR = "\\ud800", "half of a surrogate pair, which is no character; leave it out"
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -96,6 +99,8 @@ def test_any_bytes_are_data_or_a_refusal_that_names_the_file(content: bytes) -> 
         ("a: 1\nb: '\n", "here:3: is no valid YAML (found unexpected end of stream)"),
         ("a: 1\n\tb: 1\n", "here:2: is no valid YAML (found character '\\t' that cannot start any token)"),
         ("a: 1\n---\nb: 1\n", "here:2: is no valid YAML (but found another document)"),
+        ('a: 1\nb: "\\ud800"\n', f"here:2: '{HALF}' holds {HALF_A_PAIR}"),
+        ('a: 1\n"\\ud800": 1\n', f"here:2: '{HALF}' holds {HALF_A_PAIR}"),
         ("a: 1\n\nb: \x07\n", "here:3: is no valid YAML (unprintable character 0x07)"),
     ],
 )

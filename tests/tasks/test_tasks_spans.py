@@ -274,6 +274,14 @@ def test_answers_come_in_plain_tables_too(tmp_path: Path) -> None:
     assert load_data(SQUAD, tmp_path).train.labels == [[("Ada", 7)]]
 
 
+def test_a_place_without_end_is_refused(tmp_path: Path) -> None:
+    line = {"question": "Who?", "context": "It was Ada.", "answers": {"text": ["Ada"], "answer_start": [7]}}
+    for name in ("train", "dev"):
+        (tmp_path / f"{name}.jsonl").write_text(json.dumps(line).replace("7", "Infinity"))
+    with pytest.raises(DataError, match=r"train\.jsonl:1: answers are .*write a text, or an object"):
+        load_data(SQUAD, tmp_path)
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
