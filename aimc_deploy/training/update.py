@@ -10,9 +10,10 @@ updates and of trains: Gokmen, Onen and Haensch, Frontiers in Neuroscience 11, 5
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from aimc_deploy.config.algorithm import Counts, Expected, Update
@@ -36,7 +37,8 @@ def update(
         TrainingError: an input or a gradient is not finite.
     """
     size_x, size_d = x.detach().abs(), d.detach().abs()
-    total = lr * float(size_x.sum(1) @ size_d.sum(1))
+    asked = size_x.sum(1) * size_d.sum(1)
+    total = lr * float(asked.sum())
     if not math.isfinite(total):
         raise TrainingError(
             "inputs or gradients are not finite: lower the learning rate or the output scale, and look at "
@@ -48,8 +50,11 @@ def update(
         largest = lr * float(size_x.amax(1) @ size_d.amax(1))
         _expected(array, x, d, lr, largest, total)
         return
+    moving = asked.nonzero().squeeze(1)
+    if len(moving) < len(x):  # a text is padded, and of some layers only the first token counts
+        x, d = x[moving], d[moving]
     trains = coincidence_trains(x, d, lr, array.dw, how.desired_bl, array.generator)
-    (_counts if isinstance(how, Counts) else _sequential)(array, *trains)
+    (_counts if isinstance(how, Counts) else _sequential)(array, trains)
 
 
 def _expected(array: Array, x: Tensor, d: Tensor, lr: float, largest: float, total: float) -> None:
@@ -62,6 +67,42 @@ def _expected(array: Array, x: Tensor, d: Tensor, lr: float, largest: float, tot
     array.step(scaled @ x, amounts, largest=largest, pulses=total / array.dw, slots=slots)
 
 
+@dataclass(frozen=True)
+class Trains:
+    """Trains of signed pulses; a device moves in the slots in which its row and its column have one.
+
+    Attributes:
+        fires: where there is a pulse, first those of the inputs.
+        signs: of all pulses of a train.
+        inputs: how many there are.
+    """
+
+    fires: Bool[Tensor, "samples slots lines"]
+    signs: Float[Tensor, "samples 1 lines"]
+    inputs: int
+
+    def signed(self) -> tuple[Float[Tensor, "samples slots inputs"], Float[Tensor, "samples slots outputs"]]:
+        """The pulses of the inputs and those of the outputs: -1, 0 or 1."""
+        pulses = self.fires * self.signs
+        return pulses[..., : self.inputs], pulses[..., self.inputs :]
+
+    def some(self, inputs: Tensor, outputs: Tensor) -> Trains:
+        """Those of these inputs and outputs alone."""
+        lines = torch.cat((inputs, outputs + self.inputs))
+        return Trains(self.fires[..., lines], self.signs[..., lines], len(inputs))
+
+    def coincidences(self) -> tuple[Float[Tensor, "outputs inputs"], Float[Tensor, "outputs inputs"]]:
+        """For each device, pulses up less those down, and all."""
+        pulses = self.fires.to(self.signs.dtype)
+        total = _product(pulses, self.inputs)
+        return _product(pulses.mul_(self.signs), self.inputs), total
+
+
+def _product(pulses: Float[Tensor, "samples slots lines"], inputs: int) -> Float[Tensor, "outputs inputs"]:
+    pulses = pulses.flatten(0, 1)
+    return pulses[:, inputs:].T @ pulses[:, :inputs]
+
+
 def coincidence_trains(
     x: Float[Tensor, "samples inputs"],
     d: Float[Tensor, "samples outputs"],
@@ -69,8 +110,8 @@ def coincidence_trains(
     dw: float,
     desired_bl: int,
     generator: torch.Generator,
-) -> tuple[Float[Tensor, "samples slots inputs"], Float[Tensor, "samples slots outputs"]]:
-    """Random trains of signed pulses; a device moves in the slots in which its row and its column have one.
+) -> Trains:
+    """Random trains.
 
     The expected number of coincidences of a sample is ``lr |x| |d| / dw``. A train is as long as a sample
     needs, ``desired_bl`` at most; a sample that needs more is cut, and ``x`` is not. The probabilities of
@@ -90,20 +131,16 @@ def coincidence_trains(
     fires = torch.rand(shape, dtype=x.dtype, device=x.device, generator=generator) < probability
     if slots > 1:
         fires &= torch.arange(slots, device=x.device)[:, None] < length[:, None]
-    trains = fires * torch.cat((x, -d), 1).sign()[:, None]
-    return trains[..., : x.shape[1]], trains[..., x.shape[1] :]
+    return Trains(fires, torch.cat((x, -d), 1).sign()[:, None], x.shape[1])
 
 
-def _counts(array: Array, x: Tensor, d: Tensor) -> None:
+def _counts(array: Array, trains: Trains) -> None:
     """All coincidences of the batch at once: those up and those down, each from where the batch began."""
-    x, d = x.flatten(0, 1), d.flatten(0, 1)
-    on_inputs, on_outputs = x != 0, d != 0
-    array.slots += float(on_inputs.any(1).sum())
-    inputs, outputs = (on.any(0).nonzero().squeeze(1) for on in (on_inputs, on_outputs))
+    array.slots += float(trains.fires[..., : trains.inputs].any(2).sum())
+    used = trains.fires.flatten(0, 1).any(0)
+    inputs, outputs = (part.nonzero().squeeze(1) for part in used.tensor_split([trains.inputs]))
     few = len(inputs) * len(outputs) <= FEW * array.state.numel()
-    if few:
-        x, d = x[:, inputs], d[:, outputs]
-    net, total = d.T @ x, d.abs().T @ x.abs()
+    net, total = (trains.some(inputs, outputs) if few else trains).coincidences()
     where: Columns | Picked = EVERYWHERE
     if few:
         hit = total.flatten().nonzero().squeeze(1)
@@ -115,8 +152,8 @@ def _counts(array: Array, x: Tensor, d: Tensor) -> None:
         array.step(net, total, where, largest=float(total.max()), pulses=pulses, slots=0.0, whole=True)
 
 
-def _sequential(array: Array, x: Tensor, d: Tensor) -> None:
+def _sequential(array: Array, trains: Trains) -> None:
     """Sample by sample and slot by slot."""
-    for sample_x, sample_d in zip(x, d, strict=True):
+    for sample_x, sample_d in zip(*trains.signed(), strict=True):
         for slot_x, slot_d in zip(sample_x, sample_d, strict=True):
             array.pulse(torch.outer(slot_d, slot_x))

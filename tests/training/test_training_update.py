@@ -60,7 +60,7 @@ def test_coincidences_have_the_mean_and_the_variance_of_their_probability(sigma:
     lr, count = 0.01, 40000
     x, d = torch.tensor([[0.8]], dtype=torch.float64), torch.tensor([[0.15]], dtype=torch.float64)
     part = array((1, 1), response={"kind": "ideal"}, cycle_to_cycle=sigma)
-    trains = coincidence_trains(x.repeat(count, 1), d.repeat(count, 1), lr, DW, 31, part.generator)
+    trains = coincidence_trains(x.repeat(count, 1), d.repeat(count, 1), lr, DW, 31, part.generator).signed()
     pulses = (trains[0] * trains[1]).sum((1, 2))
     slots = trains[0].shape[1]
     assert slots == 2  # lr x d / dw is 1.2
@@ -78,14 +78,14 @@ def test_small_values_meet_seldom_but_as_often_as_they_should() -> None:
     lr, count = 0.01, 60000
     x, d = torch.tensor([[0.8, 0.1]], dtype=torch.float64), torch.tensor([[0.5, -0.05]], dtype=torch.float64)
     draw = torch.Generator().manual_seed(1)
-    xs, ds = coincidence_trains(x.repeat(count, 1), d.repeat(count, 1), lr, DW, 31, draw)
+    xs, ds = coincidence_trains(x.repeat(count, 1), d.repeat(count, 1), lr, DW, 31, draw).signed()
     mean = ds.flatten(0, 1).T @ xs.flatten(0, 1) / count
     torch.testing.assert_close(mean, -lr * d.T @ x / DW, rtol=0.03, atol=0.003)
 
 
 def test_a_train_is_no_longer_than_allowed_and_cuts_the_gradient() -> None:
     x, d = torch.tensor([[1.0]], dtype=torch.float64), torch.tensor([[5.0]], dtype=torch.float64)
-    xs, ds = coincidence_trains(x, d, 0.1, DW, 10, torch.Generator().manual_seed(0))
+    xs, ds = coincidence_trains(x, d, 0.1, DW, 10, torch.Generator().manual_seed(0)).signed()
     assert xs.shape == (1, 10, 1)
     assert (xs * ds).sum().item() == -10  # every slot, and no more
 
@@ -94,7 +94,7 @@ def test_nothing_is_fired_for_a_sample_without_gradient() -> None:
     x, d = batch(3, 2, 2)
     d[1] = 0
     x[2] = 0
-    xs, ds = coincidence_trains(x, d, 0.01, DW, 31, torch.Generator().manual_seed(0))
+    xs, ds = coincidence_trains(x, d, 0.01, DW, 31, torch.Generator().manual_seed(0)).signed()
     assert xs[0].abs().sum() > 0
     assert xs[1].abs().sum() == ds[1].abs().sum() == 0
     assert xs[2].abs().sum() == 0
@@ -165,10 +165,22 @@ def test_what_is_not_finite_is_refused(bad: float) -> None:
     assert torch.equal(part.state, torch.zeros(2, 2).double())
 
 
+@pytest.mark.parametrize("how", [Counts(), Sequential()])
+def test_samples_that_need_nothing_change_nothing(how: Counts | Sequential) -> None:
+    x, d = batch(4, 2, 3)
+    plain, padded = array((2, 3)), array((2, 3))
+    update(plain, x, d, 0.05, how)
+    padded_x = torch.cat((x[:2], x[:1], x[2:], torch.zeros(1, 3).double()))
+    update(padded, padded_x, torch.cat((d[:2], torch.zeros(1, 2).double(), d[2:], d[:1])), 0.05, how)
+    assert plain.pulses == padded.pulses > 0
+    assert plain.slots == padded.slots
+    assert torch.equal(plain.state, padded.state)
+
+
 def test_samples_that_need_nothing_fire_nothing() -> None:
     x = torch.tensor([[0.0, 0.0], [1.0, 0.5], [0.0, 0.0], [1.0, 1.0]])
     d = torch.tensor([[1.0], [0.0], [0.0], [20.0]])
-    trains = coincidence_trains(x, d, 0.01, DW, 31, torch.Generator().manual_seed(0))
+    trains = coincidence_trains(x, d, 0.01, DW, 31, torch.Generator().manual_seed(0)).signed()
     for train in trains:
         assert torch.isfinite(train).all()
     fired = (trains[1] @ torch.ones(1, 1)).abs() * trains[0].abs()
