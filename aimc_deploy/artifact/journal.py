@@ -156,6 +156,25 @@ def settle(path: Path) -> None:
     if (path / PENDING).exists():
         with locked(path):
             finish(path)
+    _tidy(path)
+
+
+def _tidy(root: Path) -> None:
+    """Remove what killed processes left in a bundle, unless somebody is changing it.
+
+    A process may be killed when its last write is done but for its temporary folder, and nothing be written
+    any more.
+    """
+    with contextlib.suppress(OSError):
+        if not any(is_temporary(name, TEMPORARY) for name in os.listdir(root)):
+            return
+        descriptor = _try_lock(root / LOCK, os.O_RDWR | os.O_NOFOLLOW)
+        if descriptor is not None:
+            try:
+                if not (root / PENDING).exists():  # else a folder that nobody holds may be needed
+                    sweep(root, TEMPORARY)
+            finally:
+                os.close(descriptor)
 
 
 def is_settled(path: Path) -> bool:

@@ -257,6 +257,31 @@ def test_folders_beside_a_bundle_that_only_look_like_leftovers_are_kept(tmp_path
     assert tree(mine) == {"a.txt": b"mine"}
 
 
+def test_leftovers_of_killed_writers_are_removed_by_who_opens_the_bundle_next(bundle: Bundle) -> None:
+    def leave() -> None:
+        (bundle.path / ".tmp-0123456789abcdef").mkdir()
+        (bundle.path / ".tmp-0123456789abcdef" / "0").write_text("half")
+        (bundle.path / ".tmp-fedcba9876543210").write_text("half")
+
+    leave()
+    with locked_elsewhere(bundle.path):
+        start = time.monotonic()
+        Bundle.open(bundle.path)
+        assert time.monotonic() - start < journal.LOCK_WAIT_S / 2, "a reader waits for nobody"
+        assert len(leftovers(bundle.path)) == 2
+    Bundle.open(bundle.path)
+    assert leftovers(bundle.path) == []
+
+    def write(folder: Path) -> None:
+        write_adapter(1)(folder)
+        leave()
+        Bundle.open(bundle.path)
+
+    bundle.put("adapters/a", write)
+    assert Bundle.open(bundle.path).adapters() == ("a",)
+    assert leftovers(bundle.path) == []
+
+
 def test_leftovers_of_killed_writers_are_removed_by_the_next(bundle: Bundle) -> None:
     (bundle.path / ".tmp-0123456789abcdef").mkdir()
     (bundle.path / ".tmp-0123456789abcdef" / "0").write_text("half")
