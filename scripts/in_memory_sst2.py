@@ -127,7 +127,7 @@ class Cell(BaseModel):
 
     Attributes:
         what: a key of ``WHAT``.
-        candidates: rates and their percent of the phrases held out, the mean where there are several seeds.
+        candidates: rates and their percent of the phrases held out, the least where there are several seeds.
         accuracy: percent of dev for each seed, on the chip that was trained, new.
     """
 
@@ -195,9 +195,9 @@ def places() -> list[tuple[str, str, int | None]]:
 
 
 def choosing_seeds(method: str) -> tuple[int, ...]:
-    """By which the rate of a method is chosen: what all others are compared with, by several.
+    """By which the rate of a method is chosen: what all others are compared with, by the worst of several.
 
-    At the rate that is best with one of them, digital LoRA learns nothing with others.
+    At the rate that is best for one of them, and for the mean of them, digital LoRA learns nothing with others.
     """
     return CHOOSING_SEEDS if METHODS[method] is None else CHOOSING_SEEDS[:1]
 
@@ -227,7 +227,7 @@ def measure(
     tried = _done(work, part, base, [run for own in candidates.values() for run in own], workers, progress)
     found: dict[tuple[str, str, int | None], dict[float, float]] = {}
     for (place, lr), own in candidates.items():
-        found.setdefault(place, {})[lr] = fmean(tried[run] for run in own)
+        found.setdefault(place, {})[lr] = min(tried[run] for run in own)
     chosen = {place: max(rates, key=lambda lr: (rates[lr], -lr)) for place, rates in found.items()}
     reported = {place: [Run(*place, chosen[place], seed) for seed in SEEDS] for place in places()}
     rows = _done(work, whole, base, [run for own in reported.values() for run in own], workers, progress)
