@@ -197,7 +197,7 @@ def places() -> list[tuple[str, str, int | None]]:
 def choosing_seeds(method: str) -> tuple[int, ...]:
     """By which the rate of a method is chosen: what all others are compared with, by the worst of several.
 
-    At the rate that is best for one of them, and for the mean of them, digital LoRA learns nothing with others.
+    At the rate that is best for one of them, and for their mean, digital LoRA learns nothing with others.
     """
     return CHOOSING_SEEDS if METHODS[method] is None else CHOOSING_SEEDS[:1]
 
