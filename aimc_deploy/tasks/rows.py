@@ -184,7 +184,8 @@ def _unpacked(path: Path) -> bytes:
                 (name,) = archive.namelist()
                 with archive.open(name) as file:
                     data = _all_of(file.read)
-    except (OSError, EOFError, ValueError, zlib.error, zipfile.BadZipFile, NotImplementedError) as error:
+    except (OSError, EOFError, ValueError, zlib.error, zipfile.BadZipFile, RuntimeError) as error:
+        # RuntimeError: encrypted, or packed in a way that is not implemented here
         raise DataError(f"{path}: cannot be unpacked ({error}): it holds one JSON file") from None
     if len(data) > MAX_UNPACKED:
         raise DataError(f"{path}: holds more than {MAX_UNPACKED >> 20} MiB: split it, or use .jsonl")

@@ -311,6 +311,18 @@ def test_broken_files_are_refused_with_the_place(
         load_data(SQUAD, tmp_path)
 
 
+def test_an_encrypted_archive_is_refused(tmp_path: Path) -> None:
+    write(tmp_path, ".json.zip", squad_json(ONE))
+    for path in tmp_path.iterdir():
+        data = bytearray(path.read_bytes())
+        directory = data.index(b"PK\x01\x02")
+        data[6] |= 1  # the flag in the file's own header, and in the directory at the end
+        data[directory + 8] |= 1
+        path.write_bytes(data)
+    with pytest.raises(DataError, match=r"v1\.1\.json\.zip: cannot be unpacked \(.*encrypted"):
+        load_data(SQUAD, tmp_path)
+
+
 @pytest.mark.parametrize("ending", [".json", ".json.gz", ".json.zip"])
 def test_files_that_hold_something_else_are_refused(tmp_path: Path, ending: str) -> None:
     for name in ("train", "dev"):
