@@ -28,12 +28,12 @@ def prepare(work: Path, here: Processes, resume: bool | None) -> bool:
         if resume is False:
             shutil.rmtree(work, ignore_errors=True)
     here.wait()
-    found = _checkpoints(work)
-    if resume and not found:
+    found = last(work)  # of those before it, one may be half removed
+    if resume and found is None:
         raise ArtifactError(f"nothing to resume for these settings in {work.parent}; run without --resume")
-    for checkpoint in found:
-        _check_count(checkpoint, here.count)
-    return bool(found)
+    if found is not None:
+        _check_count(found, here.count)
+    return found is not None
 
 
 def remove(work: Path) -> None:
