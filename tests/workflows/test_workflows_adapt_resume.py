@@ -83,6 +83,23 @@ def test_a_run_interrupted_twice_is_continued_twice(
     assert files_of(mapped / "adapters") == files_of(uninterrupted / "adapters")
 
 
+@pytest.mark.parametrize("kept", ["trainer_state.json", "rng_state.pth"])
+def test_a_checkpoint_that_was_being_removed_is_in_nobodys_way(
+    mapped: Path, configure: Configure, uninterrupted: Path, kept: str
+) -> None:
+    """The Trainer removes the oldest file by file, in any order, once there is a new one."""
+    config = configure(mapped, adapt=TRAINING)
+    interrupt(config, 10)
+    older, newer = sorted(mapped.with_name(f"{mapped.name}.work").glob("*/checkpoint-*"))
+    for file in older.iterdir():
+        if file.name != kept:
+            file.unlink()
+    progress = Stopping()
+    adapt.run(config, resume=True, progress=progress)
+    assert progress.first["training sst2"] == int(newer.name.rpartition("-")[2])
+    assert files_of(mapped / "adapters") == files_of(uninterrupted / "adapters")
+
+
 def test_without_resume_an_interrupted_run_starts_over(
     mapped: Path, configure: Configure, uninterrupted: Path
 ) -> None:
