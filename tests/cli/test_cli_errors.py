@@ -73,7 +73,7 @@ def test_an_unknown_key_is_shown_with_file_and_line(
         ("--adapter", "../x", "evaluate.adapters.0: String should match pattern"),
         ("--seed", "-1", "seed: Input should be greater than or equal to 0 (given: -1)"),
         ("--hardware", "pmc", "hardware: there is no hardware preset 'pmc': choose one of 3dcim-default"),
-        ("--hardware", "nowhere.yaml", "nowhere.yaml: cannot be read (No such file or directory)"),
+        ("--hardware", "nowhere.yaml", "hardware: nowhere.yaml: cannot be read (No such file or directory)"),
         ("--set", "seed", "--set seed: write KEY=VALUE with a dotted key"),
         ("--set", "sede=1", "sede: unknown key; did you mean 'seed'? allowed: "),
     ],
