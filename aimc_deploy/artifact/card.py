@@ -88,12 +88,8 @@ def card(manifest: Manifest, read: Reader) -> bytes | None:
             results=evaluations,
             unread=sorted([*unread, *damaged]),
         )
-    except (
-        jinja2.TemplateError,
-        TypeError,
-        ValueError,
-        OverflowError,
-    ) as error:  # what both hold has no model
+    except (jinja2.TemplateError, TypeError, ValueError, OverflowError) as error:
+        # What both hold has no model.
         raise ArtifactError(
             f"no card can be made of tile_map.json and of the source in manifest.json: they are not as "
             f"`{manifest.tool} map` writes them ({error}); map again"

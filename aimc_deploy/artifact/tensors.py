@@ -72,6 +72,10 @@ def load_tensors(stream: BinaryIO, where: Path | str) -> dict[str, Tensor]:
     except (SafetensorError, RuntimeError, ValueError, TypeError, KeyError, AssertionError) as error:
         raise ArtifactError(f"{where} is no valid safetensors file: {str(error).splitlines()[0]}") from None
     for name, tensor in tensors.items():
+        if tensor.dim() > MAX_DIMENSIONS:
+            raise ArtifactError(
+                f"{where}: tensor {name!r} has {tensor.dim()} dimensions, {MAX_DIMENSIONS} at most"
+            )
         _check_finite(name, tensor, where)
     return tensors
 
@@ -79,10 +83,6 @@ def load_tensors(stream: BinaryIO, where: Path | str) -> dict[str, Tensor]:
 def _check_finite(name: str, tensor: Tensor, where: Path | str) -> None:
     if not (tensor.is_floating_point() or tensor.is_complex()):
         return
-    if tensor.dim() > MAX_DIMENSIONS:
-        raise ArtifactError(
-            f"{where}: tensor {name!r} has {tensor.dim()} dimensions, {MAX_DIMENSIONS} at most"
-        )
     # torch cannot ask this of 8-bit floats.
     finite = torch.isfinite(tensor.float() if tensor.element_size() == 1 else tensor)
     if not finite.all():

@@ -78,9 +78,10 @@ def test_an_8_bit_nan_is_refused(tmp_path: Path) -> None:
         read_tensors(tmp_path / "a.st")
 
 
-def test_a_tensor_of_more_dimensions_than_torch_can_use_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("dtype", ["F32", "I32"])
+def test_a_tensor_of_more_dimensions_than_torch_can_use_is_refused(tmp_path: Path, dtype: str) -> None:
     for count in (64, 65):
-        entry = {"dtype": "F32", "shape": [1] * count, "data_offsets": [0, 4]}
+        entry = {"dtype": dtype, "shape": [1] * count, "data_offsets": [0, 4]}
         (tmp_path / f"{count}.st").write_bytes(safetensors_bytes({"w": entry}, b"\0" * 4))
     assert read_tensors(tmp_path / "64.st")["w"].dim() == 64
     with pytest.raises(ArtifactError, match=r"65\.st: tensor 'w' has 65 dimensions, 64 at most"):
