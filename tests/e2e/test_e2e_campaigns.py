@@ -196,7 +196,7 @@ def test_whatever_is_read_bears_documents_that_are_almost_sound(tmp_path: Path) 
 FUZZED = """
 import json, os, signal, sys
 from pathlib import Path
-from campaigns import fuzz
+from campaigns import fuzz, fuzz_bench
 from campaigns.parser import Parser, as_json
 from aimc_deploy.errors import ArtifactError
 
@@ -234,7 +234,7 @@ class Room:
         for use in (key, hang, die, grow, burst):
             yield Parser(use.__name__, 1, "x.json", ({"a": 1, "b": [2, 3]},), as_json, use, raw=0.0)
 
-fuzz.ROOMS, fuzz.PATIENCE_S = (Room,), 0.2
+fuzz.ROOMS, fuzz_bench.PATIENCE_S = (Room,), 0.2
 def short(failure):
     name, kind = failure["case"].split()[0], failure["kind"].split(" at ")[0]
     return [name, kind, failure["case"], failure["times"], failure["document"]]
