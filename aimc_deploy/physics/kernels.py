@@ -214,7 +214,7 @@ def _convert_inputs(first, last, x, stride, full_scale, dynamic, levels, codes):
 
     ``x`` holds the inputs flat, each row ``stride`` after the one before. ``dynamic`` takes the largest
     absolute value of a row as its full scale, but no less than what stands in ``full_scale``, and puts it
-    there. No ``levels`` (0) is an ideal converter, with codes in [-1, 1].
+    there. No ``levels`` (0) is an ideal converter, with codes in [-1, 1]. What is not finite becomes NaN.
     """
     cols = codes.shape[1]
     limit = float32(max(levels, 1))
@@ -235,7 +235,7 @@ def _convert_inputs(first, last, x, stride, full_scale, dynamic, levels, codes):
             value = row[j] * factor
             value = -limit if value < -limit else value
             value = limit if value > limit else value
-            code[j] = (value + magic) - magic
+            code[j] = ((value + magic) - magic) + (row[j] - row[j])
     return 0
 
 

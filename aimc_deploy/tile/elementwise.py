@@ -22,6 +22,9 @@ from aimc_deploy.tile.periphery import SMALLEST_RANGE, Converted, Periphery
 def convert(x: Float[Tensor, "batch rows"], periphery: Periphery, input_range: float | None) -> Converted:
     """Inputs through the DAC.
 
+    It saturates at what is beyond its range, but an infinity, which no circuit gives it, becomes NaN: whoever
+    looks for what is not finite behind the layer would not see it otherwise.
+
     Args:
         input_range: full scale in units of ``x``; None takes each row's own largest absolute value.
     """
@@ -69,7 +72,7 @@ def _convert(x: Tensor, bits: int | None, input_range: float | None) -> tuple[Te
         full_scale = x.abs().amax(dim=-1).clamp_(min=smallest)
     else:
         full_scale = x.new_full(x.shape[:1], input_range)
-    return quantise_(x / full_scale.unsqueeze(1), bits, 1.0), full_scale
+    return quantise_(x / full_scale.unsqueeze(1), bits, 1.0).add_(x - x), full_scale
 
 
 def _finish_(

@@ -73,20 +73,20 @@ def test_currents_become_the_same_outputs(
     assert torch.equal(results[0][1][away], results[1][1][away])
 
 
+@pytest.mark.parametrize("bits", [8, None])
 @pytest.mark.parametrize("dynamic", [True, False])
-def test_what_is_not_a_number_comes_out_as_one_row_of_it(dynamic: bool) -> None:
+def test_what_is_not_a_number_comes_out_as_one_row_of_it(dynamic: bool, bits: int | None) -> None:
     """A guard behind the layer must see it; the batch mates must not."""
     for poison in (math.nan, math.inf, -math.inf):
         x, weight = normal(4, 33, seed=0), normal(7, 33, seed=1)
         x[2, 5] = poison
-        clean = mvm(normal(4, 33, seed=0), weight, Periphery(8, 8, 10.0, 0.0))
-        y = mvm(x, weight, Periphery(8, 8, 10.0, 0.0), input_range=None if dynamic else 3.0)
-        if dynamic:
-            assert torch.equal(y[[0, 1, 3]], clean[[0, 1, 3]])
-        if dynamic or math.isnan(poison):
-            assert bool(y[2].isnan().all())
-        else:
-            assert bool(y.isfinite().all()), "a static DAC saturates"
+        asked = {"periphery": Periphery(bits, bits, 10.0, 0.0), "input_range": None if dynamic else 3.0}
+        clean = mvm(normal(4, 33, seed=0), weight, **asked)
+        y = mvm(x, weight, **asked)
+        assert torch.equal(y[[0, 1, 3]], clean[[0, 1, 3]])
+        assert bool(y[2].isnan().all())
+        whole = mvm(x.double(), weight.double(), **asked)
+        assert torch.equal(whole.isnan(), y.isnan()), "one value at a time as in one pass"
     weight[3, 0] = math.nan
     y = mvm(normal(4, 33, seed=0), weight, Periphery(8, 8, 10.0, 0.04), noise=stream("cpu"))
     assert bool(y[:, 3].isnan().all())
