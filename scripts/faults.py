@@ -19,7 +19,7 @@ import json
 import signal
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import faults_plan
@@ -31,7 +31,7 @@ from aimc_deploy.artifact.manifest import MANIFEST
 from aimc_deploy.config.executor import Local
 from aimc_deploy.config.load import load_run
 from aimc_deploy.config.run import Run
-from aimc_deploy.errors import AimcError, ArtifactError, WorkerLost
+from aimc_deploy.errors import AimcError, ArtifactError
 from aimc_deploy.tasks.data import load_data
 from aimc_deploy.tasks.registry import get_task
 from aimc_deploy.workflows import adapt, env, executors, map
@@ -83,8 +83,14 @@ def measure(arguments: argparse.Namespace) -> None:
     there = results.cells()
     asked = [cell for cell in _asked(arguments) if cell not in there]
     print(f"{len(asked)} cells to measure, {len(there)} are there", file=sys.stderr, flush=True)
-    done = _run(executor, job, [job.Job(**shared, cell=cell) for cell in asked])
-    _gather(path, results, done, len(asked))
+    done = executors.run_all(
+        executor,
+        job.measure,
+        [job.Job(**shared, cell=cell) for cell in asked],
+        name=lambda one: str(one.cell),
+        preload=("faults_job",),
+    )
+    _gather(path, results, (rows for _, rows in done), len(asked))
 
 
 def _config(arguments: argparse.Namespace) -> Run:
@@ -166,14 +172,6 @@ def _asked(arguments: argparse.Namespace) -> list[Cell]:
         and (not arguments.treatments or cell.treatment in arguments.treatments)
         and (not arguments.rates or cell.rate in arguments.rates or not cell.rate)
     ]
-
-
-def _run(executor: Local, job: object, jobs: Sequence[object]) -> Iterator[list[Row]]:
-    """The rows of each cell, in whatever order they end."""
-    for ended in executors.run(executor, job.measure, jobs, preload=("faults_job",)):
-        if isinstance(ended, executors.Lost):
-            raise WorkerLost(f"{jobs[ended.place].cell} was lost twice: {ended.reason}; use fewer --workers")
-        yield ended.value
 
 
 def _gather(path: Path, results: Results, done: Iterator[list[Row]], total: int) -> None:

@@ -27,7 +27,7 @@ from aimc_deploy.config.adapt import Adapt
 from aimc_deploy.config.executor import Local
 from aimc_deploy.config.load import load_run
 from aimc_deploy.config.run import Run as Config
-from aimc_deploy.errors import ArtifactError, DataError, WorkerLost
+from aimc_deploy.errors import ArtifactError, DataError
 from aimc_deploy.workflows import adapt, executors, map
 from aimc_deploy.workflows.env import run as environment
 from aimc_deploy.workflows.progress import Progress
@@ -298,11 +298,11 @@ def _done(
     todo = [job for run, job in jobs.items() if run not in found]
     progress.start("runs", len(todo))
     executor = executors.placed(Local(workers=workers), base.device)
-    for ended in executors.run(executor, compute, todo, preload=("aimc_deploy.workflows.adapt",)):
-        run = todo[ended.place].run
-        if isinstance(ended, executors.Lost):
-            raise WorkerLost(f"{run.file} was lost twice: {ended.reason}; use fewer --workers")
-        found[run] = ended.value
+    done = executors.run_all(
+        executor, compute, todo, name=lambda job: job.run.file, preload=("aimc_deploy.workflows.adapt",)
+    )
+    for job, accuracy in done:
+        found[job.run] = accuracy
         progress.advance()
     return found
 

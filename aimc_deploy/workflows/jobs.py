@@ -17,7 +17,7 @@ from aimc_deploy.artifact.results import LORA_OFF, Alone, LayerErrors, Row
 from aimc_deploy.config.executor import Executor, Local
 from aimc_deploy.config.hardware import Hardware
 from aimc_deploy.config.times import seconds
-from aimc_deploy.errors import TrainingError, WorkerLost
+from aimc_deploy.errors import TrainingError
 from aimc_deploy.nn.layer_errors import layer_errors
 from aimc_deploy.tasks.data import load_data, sample
 from aimc_deploy.tasks.features import Features
@@ -86,16 +86,14 @@ def run_jobs(jobs: list[Job], executor: Executor, finished: Finished) -> Iterato
                     yield found  # row by row, which is worth seeing where all is done in turn
                 finished.write(job, measured)
         return
-    for ended in executors.run(executor, _in_worker, jobs, preload=(__name__,)):
-        job = jobs[ended.place]
-        if isinstance(ended, executors.Lost):
-            what = "the model without hardware" if job.chip == DIGITAL else f"chip {job.chip}"
-            raise WorkerLost(
-                f"{what} with adapter '{job.adapter}' was lost twice: {ended.reason}; run it again with "
-                "fewer workers (--workers 1)"
-            )
-        finished.write(job, ended.value)
-        yield from ended.value
+    for job, measured in executors.run_all(executor, _in_worker, jobs, name=_name, preload=(__name__,)):
+        finished.write(job, measured)
+        yield from measured
+
+
+def _name(job: Job) -> str:
+    what = "the model without hardware" if job.chip == DIGITAL else f"chip {job.chip}"
+    return f"{what} with adapter '{job.adapter}'"
 
 
 def _in_worker(job: Job) -> list[Row | LayerErrors]:

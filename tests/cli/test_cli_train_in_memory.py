@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from command_line import call
 
 from aimc_deploy.cli.study import Named
-from aimc_deploy.workflows import study as workflow
+from aimc_deploy.config.executor import Executor
+from aimc_deploy.workflows import executors
+from aimc_deploy.workflows.executors import Lost
 from aimc_deploy.workflows.study import studies
 from aimc_deploy.workflows.study.studies import DIGITAL, STUDIES, Point, Study
 
@@ -56,12 +60,15 @@ def test_a_study_is_shown_as_a_table_and_told_as_json(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("tiny")
 def test_a_lost_worker_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        workflow.executors, "run", lambda *given, **named: iter([workflow.executors.Lost(0, "killed")])
-    )
+    def killed(executor: Executor, function: Any, jobs: Sequence[Any], **named: Any) -> Iterator[Lost]:
+        return (Lost(place, "killed") for place in range(len(jobs)))
+
+    monkeypatch.setattr(executors, "run", killed)
     ended = call("train-in-memory", "--study", "gamma", "--out", tmp_path)
     assert ended.code == 2
-    assert ended.message.startswith("error: a run of the study was lost twice: killed; the others are kept")
+    assert ended.message.startswith(
+        "error: a run of the study was lost twice: killed; what is finished is kept"
+    )
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 from aimc_deploy.config.executor import Executor, Local, Ray, Slurm
+from aimc_deploy.errors import WorkerLost
 from aimc_deploy.workflows.executors.call import Outcome
 
 Job = TypeVar("Job")
@@ -115,6 +116,33 @@ def run(
                         yield Lost(place, str(died))
                 else:
                     yield Done(place, value)
+
+
+def run_all(
+    executor: Executor,
+    function: Callable[[Job], Value],
+    jobs: Sequence[Job],
+    *,
+    name: Callable[[Job], str],
+    preload: tuple[str, ...] = (),
+) -> Iterator[tuple[Job, Value]]:
+    """Each job and what ``function`` gives for it, in whatever order they end; without one, all is in vain.
+
+    Args:
+        name: what people call a job.
+
+    Raises:
+        WorkerLost: the process of a job died, and died again when it was tried again.
+        ExecutorError, Exception: as :func:`run` raises them.
+    """
+    for ended in run(executor, function, jobs, preload=preload):
+        job = jobs[ended.place]
+        if isinstance(ended, Lost):
+            raise WorkerLost(
+                f"{name(job)} was lost twice: {ended.reason}; what is finished is kept: run it again with "
+                "fewer workers (--workers 1)"
+            )
+        yield job, ended.value
 
 
 def placed(executor: Executor, device: str) -> Executor:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from aimc_deploy.config.executor import Executor, Local
-from aimc_deploy.errors import ConfigError, WorkerLost
+from aimc_deploy.errors import ConfigError
 from aimc_deploy.workflows import executors
 from aimc_deploy.workflows.progress import Progress, Silent
 from aimc_deploy.workflows.study.job import Job, Row, Work, compute, kept
@@ -141,12 +141,10 @@ class _Work:
         work = [Work(self.out, job) for key, job in unique.items() if key not in found]
         if work:
             self.progress.start(what, len(work))
-        for ended in executors.run(self.executor, compute, work, preload=(TRAINS,)):
-            if isinstance(ended, executors.Lost):
-                raise WorkerLost(
-                    f"a run of the study was lost twice: {ended.reason}; the others are kept: run it again "
-                    "with fewer workers (--workers 1)"
-                )
-            found[ended.value.key] = ended.value
-            self.progress.advance(note=f"{ended.value.accuracy:.1f} %")
+        done = executors.run_all(
+            self.executor, compute, work, name=lambda _: "a run of the study", preload=(TRAINS,)
+        )
+        for _, row in done:
+            found[row.key] = row
+            self.progress.advance(note=f"{row.accuracy:.1f} %")
         return found
