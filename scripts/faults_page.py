@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import statistics
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -102,9 +103,8 @@ def pictures(folder: Path) -> Iterator[tuple[Path, bytes]]:
 
 def _section(name: str, results: Results) -> Section:
     found = marks(results)
-    times = {unit: sorted({key[4] for key in found if key[0] == unit and key[2]}) for unit in UNITS}
     tables = tuple(
-        Table(unit, time, tuple(_lines(found, unit, time))) for unit in UNITS for time in times[unit]
+        Table(unit, time, tuple(_lines(found, unit, time))) for unit in UNITS for time in _times(found, unit)
     )
     harmless = tuple(
         Line(KINDS[kind], treatment, tuple(_harmless(found, unit, kind, treatment) for unit in UNITS))
@@ -115,7 +115,7 @@ def _section(name: str, results: Results) -> Section:
     sound = tuple(
         f"{mark.text} at {time}{words}"
         for treatment, words in said.items()
-        for time in times["cell"]
+        for time in _times(found, "cell")
         if (mark := found.get(("cell", "stuck_at_zero", 0.0, treatment, time))) is not None
     )
     return Section(name, MODELS[name], results, sound, tables, harmless)
@@ -153,32 +153,38 @@ def percent(rate: float) -> str:
 
 
 def picture(results: Results, title: str) -> bytes:
-    """Accuracy over the share of faults: a column for each unit, a row for each kind."""
+    """Accuracy over the share of faults: a column for each unit at each age, a row for each kind."""
     from matplotlib.figure import Figure
 
     found = marks(results)
+    columns = [(unit, time) for unit in UNITS for time in _times(found, unit)] or [("cell", "0s")]
     with styled():
-        figure = Figure(figsize=(11.0, 7.5), layout="constrained")
-        grid = figure.subplots(len(KINDS), len(UNITS), sharex=True, sharey=True)
-        for (row, kind), (column, unit) in (
-            (row, column) for row in enumerate(KINDS) for column in enumerate(UNITS)
-        ):
-            axes = grid[row][column]
+        figure = Figure(figsize=(2.6 * len(columns) + 0.6, 7.5), layout="constrained")
+        grid = figure.subplots(len(KINDS), len(columns), sharex=True, sharey=True, squeeze=False)
+        for axes, (kind, (unit, time)) in zip(grid.flat, itertools.product(KINDS, columns), strict=True):
             for colour, treatment in zip(COLOURS, TREATMENTS, strict=False):
-                own = [(at, found.get((unit, kind, rate, treatment, "0s"))) for at, rate in enumerate(RATES)]
+                own = [(at, found.get((unit, kind, rate, treatment, time))) for at, rate in enumerate(RATES)]
                 _draw(axes, [(at, mark) for at, mark in own if mark is not None], colour, treatment)
-            sound = found.get((unit, kind, 0.0, "nothing", "0s"))
+            sound = found.get((unit, kind, 0.0, "nothing", time))
             if sound is not None:
                 axes.axhline(100 * sound.mean, color="#000000", linestyle="--", linewidth=1)
             axes.set_xticks(range(len(RATES)), [f"{100 * rate:g}" for rate in RATES])
-            axes.set_title(f"{unit}, {KINDS[kind]}", fontsize=10)
+            axes.set_title(f"{unit}, {KINDS[kind]}, {time[:-1]} {time[-1]}", fontsize=10)
             axes.grid(alpha=0.25)
-        figure.supxlabel("stuck, % of the units")
-        figure.supylabel(f"{results.metric}, %")
-        figure.suptitle(f"{title}: mean and standard deviation over chips at 0 s; dashed: without faults")
+        for axes in grid[-1]:
+            axes.set_xlabel("stuck, %")
+        for row in grid:
+            row[0].set_ylabel(f"{results.metric}, %")
+        grid[0][0].set_ylim(top=min(101.0, grid[0][0].get_ylim()[1]))
+        figure.suptitle(f"{title}: mean and standard deviation over chips; dashed: without faults")
         handles, labels = grid[0][0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", ncols=len(TREATMENTS), frameon=False)
         return drawn(figure)
+
+
+def _times(found: Marks, unit: str) -> list[str]:
+    """When faults of a unit were measured."""
+    return sorted({key[4] for key in found if key[0] == unit and key[2]})
 
 
 def _draw(axes: Any, own: Sequence[tuple[int, Mark]], colour: str, label: str) -> None:

@@ -189,7 +189,11 @@ def test_the_page_tells_means_and_what_is_harmless(
     ((path, picture),) = page.pictures(tmp_path)
     assert path == tmp_path / "faults-mini.svg"
     assert picture.count(b"<svg") == 1
-    assert b"row, g_max" in picture
+    assert b"cell, g_max, 0 s" in picture
+    assert b"row, g_max" not in picture, "nothing was measured"
+    plan.write(path.with_suffix(".json"), made.model_copy(update={"rows": tuple(rows[:2])}))
+    ((_, picture),) = page.pictures(tmp_path)
+    assert b"cell, g_max, 0 s" in picture, "what there is without faults alone"
 
 
 def test_a_signal_to_end_is_no_loss(
