@@ -77,8 +77,9 @@ class Section:
 
     Attributes:
         sound: what was measured without faults, in words.
-        harmless: in the place of texts at each rate, the largest share of each unit that loses no more than a
-            point.
+        columns: units, and the age where it is not 0 s.
+        harmless: in the place of texts at each rate, the largest share in each of the columns that loses no
+            more than a point.
     """
 
     name: str
@@ -86,6 +87,7 @@ class Section:
     results: Results
     sound: tuple[str, ...]
     tables: tuple[Table, ...]
+    columns: tuple[str, ...]
     harmless: tuple[Line, ...]
 
 
@@ -103,11 +105,10 @@ def pictures(folder: Path) -> Iterator[tuple[Path, bytes]]:
 
 def _section(name: str, results: Results) -> Section:
     found = marks(results)
-    tables = tuple(
-        Table(unit, time, tuple(_lines(found, unit, time))) for unit in UNITS for time in _times(found, unit)
-    )
+    ages = [(unit, time) for unit in UNITS for time in _times(found, unit)]
+    tables = tuple(Table(unit, time, tuple(_lines(found, unit, time))) for unit, time in ages)
     harmless = tuple(
-        Line(KINDS[kind], treatment, tuple(_harmless(found, unit, kind, treatment) for unit in UNITS))
+        Line(KINDS[kind], treatment, tuple(_harmless(found, *age, kind, treatment) for age in ages))
         for kind in KINDS
         for treatment in TREATMENTS
     )
@@ -118,7 +119,8 @@ def _section(name: str, results: Results) -> Section:
         for time in _times(found, "cell")
         if (mark := found.get(("cell", "stuck_at_zero", 0.0, treatment, time))) is not None
     )
-    return Section(name, MODELS[name], results, sound, tables, harmless)
+    columns = tuple(unit if time == "0s" else f"{unit}, after {time}" for unit, time in ages)
+    return Section(name, MODELS[name], results, sound, tables, columns, harmless)
 
 
 def _lines(found: Marks, unit: str, time: str) -> Iterator[Line]:
@@ -128,12 +130,12 @@ def _lines(found: Marks, unit: str, time: str) -> Iterator[Line]:
             yield Line(KINDS[kind], treatment, tuple("" if mark is None else mark.text for mark in own))
 
 
-def _harmless(found: Marks, unit: str, kind: str, treatment: str) -> str:
+def _harmless(found: Marks, unit: str, time: str, kind: str, treatment: str) -> str:
     """The largest rate up to which no mean is more than a point below that without faults."""
     if unit == "tile" and treatment == "placement":
         return "any, by spare tiles"
-    sound = found.get((unit, kind, 0.0, "nothing", "0s"))
-    own = {rate: found.get((unit, kind, rate, treatment, "0s")) for rate in RATES}
+    sound = found.get((unit, kind, 0.0, "nothing", time))
+    own = {rate: found.get((unit, kind, rate, treatment, time)) for rate in RATES}
     measured = {rate: mark for rate, mark in own.items() if mark is not None}
     if sound is None or not measured:
         return ""
