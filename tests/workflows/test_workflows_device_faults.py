@@ -197,6 +197,41 @@ def test_the_page_tells_means_and_what_is_harmless(
     assert b"cell, g_max, 0 s" in picture, "what there is without faults alone"
 
 
+def test_what_the_page_concludes_is_what_was_measured(script: Callable[[str], ModuleType]) -> None:
+    plan, page = script("faults_plan"), script("faults_page")
+    results = Path(__file__).parents[2] / "docs" / "reliability"
+    mini, minilm = (
+        {key: 100 * mark.mean for key, mark in page.marks(plan.read(results / f"faults-{name}.json")).items()}
+        for name in ("mini", "minilm")
+    )
+
+    def cost(found: dict[Any, float], *key: Any) -> float:
+        unit, kind, _, _, time = key
+        return found[unit, kind, 0.0, "nothing", time] - found[key]
+
+    for found in (mini, minilm):
+        assert cost(found, "cell", "stuck_at_zero", 0.05, "nothing", "0s") < 1.05
+        placed = [cost(found, *key) for key in found if key[3:] == ("placement", "0s")]
+        assert max(placed) < 1.25
+        assert cost(found, "cell", "stuck_at_zero", 0.05, "placement", "1y") < 1.25
+        for rate in (0.005, 0.01, 0.02, 0.05):
+            column, cell = (
+                cost(found, unit, "stuck_at_g_max", rate, "nothing", "0s") for unit in ("column", "cell")
+            )
+            assert column > cell
+    few = {time: cost(minilm, "cell", "stuck_at_g_max", 0.005, "nothing", time) for time in ("0s", "1y")}
+    assert {time: round(points) for time, points in few.items()} == {"0s": 4, "1y": 26}
+    assert round(minilm["cell", "stuck_at_g_max", 0.01, "placement", "1y"]) == 69
+    won = {
+        key: 1 - cost(minilm, *key) / lost
+        for key in minilm
+        if key[2] and key[3] == "re-adaptation" and (lost := cost(minilm, *key[:3], "nothing", key[4])) > 10
+    }
+    new, old = ([share for key, share in won.items() if key[4] == time] for time in ("0s", "1y"))
+    assert 0.45 < min(new) < max(new) < 0.85
+    assert max(old) < 0.5
+
+
 def test_a_signal_to_end_is_no_loss(
     tmp_path: Path, script: Callable[[str], ModuleType], made: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
